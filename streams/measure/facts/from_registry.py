@@ -78,8 +78,8 @@ def apply_entries(
         registry.advance(each.revision, state)
         model.write(state)
     # One record per revision, even if entries of several revisions share a batch.
-    applied = {*(entry.revision for entry in entries), *(each.revision for each in labels)}
-    revisions = sorted(revision for revision in applied if revision > before)
+    applied = [*(entry.revision for entry in entries), *(each.revision for each in labels)]
+    revisions = sorted({revision for revision in applied if revision > before})
     return [
         Record(
             topics.REGISTRY_EFFECTS,
