@@ -1,8 +1,9 @@
 """Driftline: how machine-learning models are doing while their ground truth is still arriving.
 
 `driftline.replay` runs recorded predictions and ground truth through the pipeline, `driftline.open`
-reads what a run wrote; both return `driftline.Results`, whose tables come as Arrow, pandas or plain
-dictionaries. Names are imported when they are first used, so importing the package costs nothing.
+reads what a run wrote, `driftline.check` says before a run what it will understand. The first two
+return `driftline.Results`, whose tables come as Arrow, pandas or plain dictionaries. Names are
+imported when they are first used, so importing the package costs nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from driftline.agents.api import replay
+    from driftline.agents.api import check, replay
     from driftline.agents.inprocess.run_identity import RunRefused
     from driftline.agents.inprocess.run_summary import Progress, ReplaySummary
     from driftline.agents.output_folder import ReadError
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
     from driftline.agents.state.errors import StateError
     from driftline.schemas.config import ConfigError
     from driftline.schemas.errors import DriftlineError
+    from driftline.schemas.input_check import InputCheck
 
 __all__ = [
     "ConfigError",
     "DriftlineError",
+    "InputCheck",
     "LogError",
     "MissingExtra",
     "Progress",
@@ -33,6 +36,7 @@ __all__ = [
     "RunRefused",
     "StateError",
     "Table",
+    "check",
     "open",
     "replay",
 ]
@@ -40,6 +44,7 @@ __all__ = [
 _MODULES = {
     "ConfigError": "schemas.config",
     "DriftlineError": "schemas.errors",
+    "InputCheck": "schemas.input_check",
     "LogError": "agents.recorded.lines",
     "MissingExtra": "agents.results",
     "Progress": "agents.inprocess.run_summary",
@@ -49,6 +54,7 @@ _MODULES = {
     "RunRefused": "agents.inprocess.run_identity",
     "StateError": "agents.state.errors",
     "Table": "agents.results",
+    "check": "agents.api",
     "open": "agents.results",
     "replay": "agents.api",
 }

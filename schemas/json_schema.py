@@ -1,4 +1,5 @@
-"""JSON Schemas of the topics and an AsyncAPI document, generated from the types.
+"""JSON Schemas of the topics and of `driftline check --json`, and an AsyncAPI document, generated
+from the types.
 
 `python -m driftline.schemas.json_schema FOLDER` writes them; `docs/schemas` holds the current ones.
 Descriptions come from the docstring of each type and its "Attributes" section, so that they are
@@ -16,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from driftline.schemas.aliases import ALIASES
+from driftline.schemas.input_check import InputCheck
 from driftline.schemas.rejects import Reason
 from driftline.schemas.times import EpochMs
 from driftline.schemas.topics import DLQ_RETENTION_MS, TOPICS, Topic, dlq_name
@@ -56,20 +58,7 @@ def json_schema(topic: Topic) -> dict[str, Any]:
     """
     if topic.type is None:
         raise ValueError(f"topic {topic.name} is internal and has no published schema")
-    (reference,), components = msgspec.json.schema_components(
-        (topic.type,), ref_template="#/$defs/{name}", schema_hook=_schema_of
-    )
-    root = components.pop(reference["$ref"].rpartition("/")[2])
-    nested = {struct.__name__: struct for struct in _structs(topic.type)}
-    for name, schema in components.items():
-        _describe(schema, nested[name])
-    _describe(root, topic.type)
-    document: dict[str, Any] = {
-        "$schema": _DIALECT,
-        "$id": f"{topic.name}.schema.json",
-        **root,
-        **_CONDITIONS.get(topic.name, {}),
-    }
+    document = _schema_document(topic.name, topic.type) | _CONDITIONS.get(topic.name, {})
     if aliases := ALIASES.get(topic.name):
         also: dict[str, list[str]] = {}
         for alias, name in aliases.items():
@@ -79,9 +68,23 @@ def json_schema(topic: Topic) -> dict[str, Any]:
             + "; ".join(f"{', '.join(names)} -> {name}" for name, names in also.items())
             + "."
         )
-    if components:
-        document["$defs"] = dict(sorted(components.items()))
+    if "$defs" in document:
+        document["$defs"] = document.pop("$defs")  # the last one
     return document
+
+
+def _schema_document(name: str, type_: type[Struct]) -> dict[str, Any]:
+    """The JSON Schema of a type, with the descriptions of its docstrings."""
+    (reference,), components = msgspec.json.schema_components(
+        (type_,), ref_template="#/$defs/{name}", schema_hook=_schema_of
+    )
+    root = components.pop(reference["$ref"].rpartition("/")[2])
+    nested = {struct.__name__: struct for struct in _structs(type_)}
+    for component, schema in components.items():
+        _describe(schema, nested[component])
+    _describe(root, type_)
+    definitions = {"$defs": dict(sorted(components.items()))} if components else {}
+    return {"$schema": _DIALECT, "$id": f"{name}.schema.json", **root, **definitions}
 
 
 def _schema_of(type_: type) -> dict[str, Any]:
@@ -253,6 +256,7 @@ def documents() -> dict[str, str]:
         for topic in TOPICS.values()
         if topic.type is not None
     }
+    by_file["check.schema.json"] = _schema_document("check", InputCheck)
     by_file["asyncapi.json"] = asyncapi()
     return {
         name: json.dumps(document, indent=2, ensure_ascii=False) + "\n"

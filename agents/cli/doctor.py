@@ -12,11 +12,11 @@ import driftline
 from driftline.agents.cli.broker_options import broker_option
 from driftline.agents.cli.inputs import config_option
 from driftline.agents.cli.output import example, json_option, out_option
-from driftline.agents.cli.tables import print_table
+from driftline.agents.cli.tables import print_findings
 from driftline.agents.terminal import print_json
 
 if TYPE_CHECKING:
-    from driftline.agents.doctor.check_result import CheckResult
+    from driftline.schemas.check_result import CheckResult
     from driftline.schemas.settings import Config
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?)/(s|m|h|d)")
@@ -54,15 +54,7 @@ def doctor(
     if as_json:
         print_json(results)
     else:
-        marks = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
-        print_table(
-            ["Level", "Check", "What", "What to do"],
-            [
-                (marks[result.level], result.check, result.message, result.remedy)
-                for result in results
-            ],
-            empty="nothing to check",
-        )
+        print_findings(results, empty="nothing to check")
     return 1 if any(result.level == "problem" for result in results) else 0
 
 
@@ -79,7 +71,7 @@ def _run_checks(
     config_path: Path | None, out: Path, per_day: float | None, broker: str | None
 ) -> list[CheckResult]:
     from driftline.agents.doctor import installation
-    from driftline.agents.doctor.check_result import CheckResult
+    from driftline.schemas.check_result import CheckResult
 
     results = [installation.check_python(), *installation.check_libraries()]
     if any(result.level == "problem" for result in results):
@@ -146,7 +138,7 @@ def _run_checks(
 
 
 def _check_broker(config: Config, broker: str | None) -> list[CheckResult]:
-    from driftline.agents.doctor.check_result import CheckResult
+    from driftline.schemas.check_result import CheckResult
     from driftline.schemas.kafka_settings import KafkaSettings
 
     if broker is None and config.kafka == KafkaSettings():

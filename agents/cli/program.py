@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from driftline.agents.cli.alerts import alerts
+from driftline.agents.cli.check import check
 from driftline.agents.cli.demo import demo
 from driftline.agents.cli.dev_broker import dev_broker
 from driftline.agents.cli.dlq import dlq
@@ -115,12 +116,14 @@ def driftline() -> None:
     Start here:
       driftline demo            replay a year of flights with a model of delays
       driftline init trial      write a configuration and a sample log
+      driftline check LOG       say what a log of yours will be understood as
     """
 
 
 for command in (
     init,
     demo,
+    check,
     replay,
     export,
     schema,

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 
 import driftline
 from driftline.agents.cli.export import export_log, range_options
 from driftline.agents.cli.inputs import config_option, keep_order_option, read_config
+from driftline.agents.cli.log_input import (
+    column_options,
+    log_progress,
+    parse_mapping,
+    partitions_option,
+    print_columns_beside,
+    print_notes,
+)
 from driftline.agents.cli.output import WrongInput, example, json_option, number, out_option
 from driftline.agents.cli.uncounted_table import print_uncounted
-from driftline.agents.terminal import console, inert, print_json
+from driftline.agents.terminal import inert, print_json
 
 if TYPE_CHECKING:
-    from driftline.agents.inprocess.run_summary import Progress, ReplaySummary
-    from driftline.agents.recorded.tables.column_mapping import ColumnUse
+    from driftline.agents.inprocess.run_summary import ReplaySummary
     from driftline.schemas.settings import Config
-
-STEPS = 1_000  # of the progress bar
 
 
 @click.command(
@@ -45,11 +50,7 @@ STEPS = 1_000  # of the progress bar
     help="Read the topics of a broker instead of SOURCE; the log is kept in OUT.log.",
 )
 @range_options
-@click.option(
-    "--partitions",
-    type=click.IntRange(min=1, max=1024),
-    help="Partitions of the input topics; by default as exported, else 8.",
-)
+@partitions_option
 @click.option(
     "--batch",
     type=click.IntRange(min=1),
@@ -75,26 +76,7 @@ STEPS = 1_000  # of the progress bar
     is_flag=True,
     help="End with 0 even if more than 1 % of predictions or ground truth did not count.",
 )
-@click.option(
-    "--map",
-    "mapping",
-    multiple=True,
-    metavar="FIELD=COLUMN",
-    help="Column of a table for a field, or a constant: FIELD==VALUE; repeatable.",
-)
-@click.option(
-    "--features",
-    "features",
-    multiple=True,
-    metavar="COLUMN",
-    help="Column of a table that is a feature, though it is called like a field; repeatable.",
-)
-@click.option(
-    "--drop",
-    multiple=True,
-    metavar="COLUMN",
-    help="Column of a table to leave out; repeatable.",
-)
+@column_options
 @click.option(
     "--verbose",
     is_flag=True,
@@ -124,7 +106,8 @@ def replay(
     """Run a recorded log through the pipeline, or resume an interrupted run.
 
     SOURCE is a folder with predictions.jsonl and ground-truth.jsonl, or a table (.csv, .parquet)
-    with one row per prediction; what becomes of each of its columns is printed first. The same call
+    with one row per prediction; what becomes of each of its columns is printed first, and what the
+    first rows show that is to be set or mended (see `driftline check`). The same call
     on the same output folder resumes the run; another input or configuration needs another folder.
     Ends with 1 if every row was rejected, or if more than 1 % of the predictions or of the ground
     truth did not count (see --allow-loss).
@@ -136,13 +119,13 @@ def replay(
         raise WrongInput(
             "name either SOURCE, or --from-broker (with or without --since and --until)"
         )
-    columns = dict(_parse_mapping(text) for text in mapping)
+    columns = parse_mapping(mapping)
     try:
         source = source or log_from_broker(
             settings, from_broker, out.with_name(f"{out.name}.log"), since_ms, until_ms
         )
-        with _log_to_stderr() if verbose else _progress() as progress:
-            mapped = None if as_json else partial(_print_columns, progress)
+        with _log_to_stderr() if verbose else log_progress() as progress:
+            mapped = None if as_json else partial(print_columns_beside, progress)
             results = driftline.replay(
                 source,
                 config=settings,
@@ -157,6 +140,7 @@ def replay(
                 drop=drop,
                 progress=progress and progress.show,
                 mapped=mapped,
+                noted=partial(print_notes, bar=progress),
             )
     except driftline.DriftlineError as error:
         raise WrongInput(str(error)) from error
@@ -230,73 +214,6 @@ def _log_to_stderr() -> Iterator[None]:
     finally:
         log.removeHandler(handler)
         log.setLevel(level)
-
-
-class _Bar(NamedTuple):
-    """A progress bar, which is taken away while something else is printed."""
-
-    show: Callable[[Progress], None]
-    hide: Callable[[], None]
-    restore: Callable[[], None]
-
-
-def _print_columns(bar: _Bar | None, uses: Sequence[ColumnUse]) -> None:
-    from driftline.agents.cli.column_table import print_columns
-
-    if bar is not None:
-        bar.hide()
-    print_columns(uses)
-    if bar is not None:
-        bar.restore()
-
-
-def _parse_mapping(text: str) -> tuple[str, str]:
-    field, equals, column = text.partition("=")
-    if not (field and equals and column):
-        raise click.BadParameter(
-            f"{text!r} is neither FIELD=COLUMN nor FIELD==VALUE; an example is label=y_true",
-            param_hint="--map",
-        )
-    return field, column
-
-
-@contextmanager
-def _progress() -> Iterator[_Bar | None]:
-    """A progress bar on standard error; None unless that is a terminal."""
-    target = console(stderr=True)
-    if not target.is_terminal:
-        yield None
-        return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from driftline.schemas.times import format_time
-
-    columns: list[Any] = [
-        TextColumn("{task.description:<17}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %  {task.fields[at]}"),
-    ]
-    with Progress(*columns, TimeElapsedColumn(), console=target, transient=True) as bar:
-        task = bar.add_task("reading", total=STEPS, at="")
-        closing_since = 0
-
-        def show(now: Any) -> None:
-            nonlocal closing_since
-            if now.end_ms is None:
-                done = now.bytes / max(1, now.total_bytes)
-            else:
-                closing_since = closing_since or now.event_ms
-                done = (now.event_ms - closing_since) / max(1, now.end_ms - closing_since)
-            name = "closing windows" if now.phase == "closing" else now.phase
-            at = format_time(now.event_ms) if now.event_ms else ""
-            bar.update(
-                task,
-                description=name,
-                completed=STEPS * min(1.0, done),
-                at=f"{now.lines:,} lines  {at}",
-            )
-
-        yield _Bar(show, bar.stop, bar.start)
 
 
 def _print_summary(summary: ReplaySummary, out: Path) -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from driftline.schemas.check_result import CheckResult
+
 # Columns whose cells are wrapped between words where the terminal is narrow.
 WRAPPED = ("What", "What to do", "Example", "Why", "Resolution", "Change", "Reference")
 WRAPPED_WIDTH = 24  # least width of such a column: below it a sentence has one word per line
@@ -93,6 +95,16 @@ def print_table(
     if left_out:
         note = f"left out: {', '.join(left_out)}; a wider terminal or --json shows them"
         target.print(Text(note))
+
+
+def print_findings(findings: Iterable[CheckResult], *, empty: str) -> None:
+    """Print the findings of `doctor` or `check` as a table."""
+    marks = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
+    print_table(
+        ["Level", "Check", "What", "What to do"],
+        [(marks[each.level], each.check, each.message, each.remedy) for each in findings],
+        empty=empty,
+    )
 
 
 def fit_columns(

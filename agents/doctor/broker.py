@@ -8,7 +8,6 @@ from typing import Literal
 import msgspec
 from confluent_kafka import KafkaException
 
-from driftline.agents.doctor.check_result import CheckResult
 from driftline.agents.kafka.broker import topics
 from driftline.agents.kafka.broker.broker_clock import (
     BrokerClock,
@@ -23,11 +22,12 @@ from driftline.agents.kafka.broker.task_kinds import INPUTS
 from driftline.agents.kafka.task.uncounted import is_much
 from driftline.agents.kafka.tools.journal_positions import position_faults
 from driftline.agents.kafka.tools.lag import lag
-from driftline.agents.kafka.tools.newest_keys import newest_keys
+from driftline.agents.kafka.tools.newest_keys import MOST_RECORDS, newest_keys
 from driftline.agents.kafka.tools.partitioners import NAMES, KeySamples
 from driftline.agents.kafka.tools.settings_in_force import changed_settings
 from driftline.agents.kafka.tools.uncounted import UnreadableTopics, uncounted_on_topics
 from driftline.agents.worker import rights
+from driftline.schemas.check_result import CheckResult
 from driftline.schemas.times import format_time
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_EFFECTS
 
@@ -241,9 +241,11 @@ def check_partitioners(connection: Connection) -> Iterator[CheckResult]:
             yield CheckResult(check="partitioners", level="ok", message=message)
 
 
-def check_keys(connection: Connection) -> Iterator[CheckResult]:
-    """Whether predictions and truths can meet, by the keys of the newest records."""
-    keys = newest_keys(connection)
+def check_keys(connection: Connection, *, most: int = MOST_RECORDS) -> Iterator[CheckResult]:
+    """Whether predictions and truths can meet, by the keys of the newest records of each topic, at
+    most `most`.
+    """
+    keys = newest_keys(connection, most=most)
     findings = keys.findings()
     for finding in findings:
         yield CheckResult(

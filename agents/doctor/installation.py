@@ -7,7 +7,7 @@ import platform
 import sys
 from collections.abc import Iterator, Sequence
 
-from driftline.agents.doctor.check_result import CheckResult
+from driftline.schemas.check_result import CheckResult
 
 MIN_VERSION = (3, 11)
 LIBRARIES = ("msgspec", "numpy", "xxhash", "rocksdict", "click", "rich")

@@ -6,20 +6,24 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from driftline.agents.doctor.check_result import CheckResult
+from driftline.agents.doctor.data_findings import (
+    known_labels,
+    labelled_predictions,
+    stray_labels,
+)
 from driftline.agents.inprocess.replay import STATE_FOLDER
 from driftline.agents.inprocess.run_identity import RunRefused, locked
 from driftline.agents.marked_windows import MarkedWindows
 from driftline.agents.output_folder import latest
 from driftline.agents.results import Results
 from driftline.agents.state.rocks import RocksState, StateError
+from driftline.schemas.check_result import CheckResult
 from driftline.schemas.results import Drift, RegistryEntry, WindowFigures
 from driftline.schemas.settings import Config
 from driftline.streams.label_vocabulary import quoted
 
 FEW_ROWS = 100  # labelled rows below which a verdict means little; the default of min_samples
 MANY_REJECTED = 0.01  # share of the predictions
-LOW_COVERAGE = 0.5
 # Counts of the arrivals lane: name, what it counts, what to do about it.
 FAULTS = (
     (
@@ -210,22 +214,9 @@ def _check_truths(name: str, final: list[WindowFigures]) -> Iterator[CheckResult
         sum(record.n_predictions for record in windows),
         sum(record.n for record in windows),
     )
+    yield from labelled_predictions(name, predictions, labelled)
     if not labelled:
-        yield CheckResult(
-            check="data",
-            level="problem",
-            message=f"{name}: no prediction has a truth",
-            remedy="compare the prediction ids in both files, and label_horizon with the delay",
-        )
         return
-    if labelled < LOW_COVERAGE * predictions:
-        yield CheckResult(
-            check="data",
-            level="note",
-            message=f"{name}: only {labelled / predictions:.0%} of the predictions got a truth "
-            "within the label horizon",
-            remedy="read figures with their bounds; lengthen label_horizon if truths arrive later",
-        )
     for size in sorted({record.window for record in windows}):
         own = [record for record in windows if record.window == size]
         few = sum(1 for record in own if record.n < FEW_ROWS)
@@ -253,28 +244,9 @@ def _check_labels(name: str, windows: Sequence[WindowFigures]) -> Iterator[Check
     """Whether all labels are in the figures, and whether the positive one is known."""
     newest = max(windows, key=lambda record: record.window_end_ms)
     reason = newest.null_reasons.get("accuracy") if newest.n else None
-    if reason is not None:
-        yield CheckResult(
-            check="labels",
-            level="problem",
-            message=f"{name}: figures that need labels are withheld: {reason}",
-            remedy="docs/inputs.md says how labels are read",
-        )
-    elif len(newest.labels) == 2 and newest.positive_label is None:
-        yield CheckResult(
-            check="labels",
-            level="problem",
-            message=f"{name}: which of {quoted(newest.labels[0])} and {quoted(newest.labels[1])} "
-            "is positive is not known; F1, precision, recall and figures of scores are withheld",
-            remedy="set positive_label",
-        )
-    elif newest.positive_label is not None:
-        yield CheckResult(
-            check="labels",
-            level="ok",
-            message=f"{name}: the positive label is {quoted(newest.positive_label)} "
-            f"({newest.positive_basis})",
-        )
+    yield from known_labels(
+        name, newest.labels, newest.positive_label, newest.positive_basis, reason
+    )
     strays: Counter[str] = Counter()
     smallest = min({(record.window_end_ms - record.window_start_ms) for record in windows})
     for record in windows:
@@ -282,12 +254,7 @@ def _check_labels(name: str, windows: Sequence[WindowFigures]) -> Iterator[Check
             strays.update(record.strays)
     if strays:
         listed = ", ".join(f"{quoted(label)} {n:,}" for label, n in strays.most_common(5))
-        yield CheckResult(
-            check="labels",
-            level="note",
-            message=f"{name}: in no figure because their label is none of the model's: {listed}",
-            remedy="set labels to make it one of them, or correct the events",
-        )
+        yield stray_labels(name, listed)
 
 
 def _check_reference(name: str, entry: RegistryEntry | None) -> Iterator[CheckResult]:

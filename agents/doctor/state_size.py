@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from driftline.agents.doctor.check_result import CheckResult
+from driftline.schemas.check_result import CheckResult
 from driftline.schemas.results import WindowFigures
 from driftline.schemas.settings import Config, ModelConfig
 from driftline.schemas.times import DAY_MS, format_duration

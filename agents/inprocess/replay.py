@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -202,6 +202,7 @@ def replay(
     clock: Callable[[], int] | None = None,
     stages: Stages | None = None,
     reached: Callable[[str], None] | None = None,
+    ready: Callable[[Mapping[str, Path], Mapping[str, RowOrder], int], None] | None = None,
 ) -> ReplaySummary:
     """Run a recorded log through the pipeline, or resume a stopped run.
 
@@ -240,6 +241,10 @@ def replay(
         Called at "appended" (outputs appended, not committed) and "committed" of every commit, with
         every progress of "checking" and "sorting" a file, and at "sorted", so that tests can stop a
         run there.
+    ready
+        Called before the first row of a new run is read: with the files of the log by topic, the
+        order of those whose order was looked at, and the event time in ms after which rows are
+        rejected.
 
     Raises
     ------
@@ -319,6 +324,7 @@ def replay(
                 progress=progress,
                 clock=clock,
                 reached=reached,
+                ready=ready,
                 opened=opened,
             )
             return run.finish()
@@ -339,6 +345,7 @@ class _Run:
         progress: Callable[[Progress], None] | None,
         clock: Callable[[], int],
         reached: Callable[[str], None] | None,
+        ready: Callable[[Mapping[str, Path], Mapping[str, RowOrder], int], None] | None,
         opened: ExitStack,
     ) -> None:
         state = RocksState(out / STATE_FOLDER, tasks=identity.partitions + len(PLACES) - 1)
@@ -358,8 +365,11 @@ class _Run:
         self._reached = reached or (lambda point: None)
         latest_ms = identity.started_at_ms + config.max_ahead_ms
         is_done = self._checkpoint.phase == "done"
+        given = files
         if not is_done and not identity.keep_order:
-            files = self._with_sorted(files, latest_ms)
+            files = self._with_sorted(given, latest_ms)
+        if ready is not None and not self._resumed:
+            ready(given, self._checkpoint.order, latest_ms)
         self._total_bytes = sum(path.stat().st_size for path in files.values())
         self._outputs = OutputFiles(out, self._checkpoint.lengths)
         opened.callback(self._outputs.close)

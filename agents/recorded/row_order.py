@@ -70,7 +70,7 @@ class RowOrder(Struct, frozen=True):
     def sentence(self, topic: str) -> str:
         """What was found, what was done, and how to have it otherwise."""
         return (
-            f"{self.behind:,} of {self.rows:,} rows of {topic} lay up to {_duration(self.most_ms)} "
+            f"{self.behind:,} of {self.rows:,} rows of {topic} lay up to {duration(self.most_ms)} "
             "behind rows before them and would have been late, so the rows were sorted by event "
             "time (--keep-order takes the order of the file as the order of arrival)"
         )
@@ -249,9 +249,10 @@ class _Times:
         )
 
 
-def _duration(ms: int) -> str:
+def duration(ms: int) -> str:
     """A duration with one decimal, rounded up, in the largest unit of which it is one or more."""
     for name, unit_ms in _UNITS:
         if ms >= unit_ms:
-            return f"{-(-ms * 10 // unit_ms) / 10:g} {name}"
+            amount = -(-ms * 10 // unit_ms) / 10
+            return f"{amount:g} {name if amount != 1 else name.removesuffix('s')}"
     return f"{-(-ms // SECOND_MS)} seconds"

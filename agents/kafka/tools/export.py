@@ -123,13 +123,13 @@ def export(
     for topic in _EVENT_TIMES:
         rejects, letters = _read_rejects(connection, topic, letters_at[dlq_name(topic)])
         if letters:
-            counts[dlq_name(topic)] = _write(out, dlq_name(topic), iter(letters), on_progress)
+            counts[dlq_name(topic)] = write_lines(out, dlq_name(topic), iter(letters), on_progress)
         merged = merge_sources(
             _timed(connection, part, len(wanted[topic]), passed_over.get((topic, part.partition)))
             for part in wanted[topic]
         )
-        counts[topic] = _write(
-            out, topic, (_line(message, rejects) for _, message in merged), on_progress
+        counts[topic] = write_lines(
+            out, topic, (exported_line(message, rejects) for _, message in merged), on_progress
         )
     if outputs:
         values = {topic: own_values(connection, wanted[topic]) for topic in results}
@@ -142,7 +142,7 @@ def export(
             METRICS: filter(_is_not_provisional, values[METRICS]),
         }
         for name, lines in values.items():
-            counts[name] = _write(out, name, lines, on_progress)
+            counts[name] = write_lines(out, name, lines, on_progress)
     settings = settings_in_force(connection, until_ms)
     if settings is not None:
         (out / SETTINGS_FILE).write_text(settings_toml(settings), encoding="utf-8")
@@ -243,7 +243,7 @@ def _is_request(value: bytes) -> bool:
         return False
 
 
-def _line(message: FetchedRecord, rejects: Rejects) -> bytes:
+def exported_line(message: FetchedRecord, rejects: Rejects) -> bytes:
     """The line of an input record."""
     value, place = message.value, (message.partition, message.offset)
     as_text = (
@@ -364,7 +364,7 @@ _EFFECT = msgspec.json.Decoder(_Effect)
 _encode = msgspec.json.Encoder().encode
 
 
-def _write(
+def write_lines(
     out: Path, topic: str, lines: Iterator[bytes], on_progress: Callable[[str, int], None]
 ) -> int:
     written = 0

@@ -126,9 +126,9 @@ def newest_keys(connection: Connection, *, most: int = MOST_RECORDS) -> NewestKe
     KafkaException
         If the broker does not answer.
     """
-    partitions = connection.settings.input_partitions
-    each = max(1, most // partitions)
     ranges = offset_ranges(connection, tuple(_DECODE))
+    partitions = max(1, len(ranges[PREDICTIONS]))
+    each = max(1, most // partitions)
     tails = [
         msgspec.structs.replace(part, start=max(part.start, part.end - each))
         for parts in ranges.values()

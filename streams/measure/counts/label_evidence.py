@@ -74,14 +74,14 @@ def note_scores(model: MeasuredModel, jobs: Sequence[WindowJob], window: str) ->
                 int(counts[of_code].sum()), int(bins[of_code].min()), int(bins[of_code].max())
             )
             facts.scored[names[code]] = more if known is None else known.joined(more)
-        scored = _higher(facts.scored)
+        scored = higher_scored(facts.scored)
         if scored is not None:
             facts.label_set = msgspec.structs.replace(facts.label_set, scored=scored)
             facts.scored = {}
             return
 
 
-def _higher(ranges: dict[str, ScoreRange]) -> str | None:
+def higher_scored(ranges: dict[str, ScoreRange]) -> str | None:
     """The label with the higher scores; "" if there is none, None if it is too early to say."""
     if len(ranges) > 2:
         return ""

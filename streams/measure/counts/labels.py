@@ -120,6 +120,8 @@ class LabelReport(NamedTuple):
         Why figures that need labels are withheld.
     is_early
         Whether more truths may still settle the classes.
+    texts
+        The classes with their texts.
     """
 
     model: str
@@ -129,6 +131,7 @@ class LabelReport(NamedTuple):
     basis: PositiveBasis | None
     problem: str | None
     is_early: bool
+    texts: tuple[LabelClass, ...] = ()
 
     @property
     def warnings(self) -> list[str]:
@@ -306,7 +309,14 @@ class LabelSet(msgspec.Struct, frozen=True):
         positive, basis = self.positive_class(configured)
         is_early = self.settled is None and not self.many and not self.apart
         return LabelReport(
-            model, judged.names, judged.strays, positive, basis, self.problem(configured), is_early
+            model,
+            judged.names,
+            judged.strays,
+            positive,
+            basis,
+            self.problem(configured),
+            is_early,
+            judged.classes,
         )
 
     def derived_names(self, configured: ConfiguredLabels) -> tuple[str | None, str | None]:

@@ -1,0 +1,1 @@
+"""What a log will be understood as, before the first run: `driftline check`."""
