@@ -16,6 +16,7 @@ from driftline.schemas.config_values import (
     integer_between,
     one_of,
     read_duration,
+    read_flag,
     read_string,
     toml_key,
 )
@@ -78,6 +79,8 @@ class KafkaSettings(Struct, frozen=True, kw_only=True):
         Name under which a restarted worker gets its own partitions back without a rebalance of the
         others; each worker needs a different one. None: partitions are assigned anew whenever a
         worker joins or leaves.
+    rekey
+        Whether records are given their prediction id as key before stage 1.
     client
         Properties of all Kafka clients, under librdkafka's names.
     """
@@ -94,6 +97,7 @@ class KafkaSettings(Struct, frozen=True, kw_only=True):
     session_timeout_ms: int = 10_000
     max_clock_error_ms: int = 60_000
     static_member: str | None = None
+    rekey: bool = False
     client: dict[str, str | Secret] = {}
 
 
@@ -254,6 +258,7 @@ KAFKA_KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "session_timeout": ("session_timeout_ms", _read_session),
     "max_clock_error": ("max_clock_error_ms", _read_clock_error),
     "static_member": ("static_member", _read_identifier),
+    "rekey": ("rekey", read_flag),
     "client": ("client", _read_client),
 }
 """Keys of [kafka]: key -> attribute of `KafkaSettings`, reader."""

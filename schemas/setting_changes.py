@@ -99,6 +99,7 @@ KAFKA: Final[dict[str, Effect]] = {
     "session_timeout": "start",
     "max_clock_error": "start",
     "static_member": "start",
+    "rekey": "refused",
     "client": "start",
 }
 """Effect of each key of [kafka]."""
@@ -175,7 +176,8 @@ def recorded_settings(config: Config, *, partitions: bool = False) -> dict[str, 
         recorded["kafka"] = {
             key: value
             for key, value in _written(config.kafka, KAFKA_KEYS).items()
-            if KAFKA[key] == "refused"
+            # A program that never heard of it reads what producers write.
+            if KAFKA[key] == "refused" and value is not False
         }
     return recorded
 

@@ -42,12 +42,15 @@ __all__ = [
     "REGISTRY_EFFECTS",
     "REGISTRY_EVENTS",
     "RESULT_PARTITIONS",
+    "SOURCES",
     "TICKS",
     "TOPICS",
     "WINDOW_PARTIALS",
     "Topic",
     "dlq_name",
     "is_dlq_name",
+    "read_as",
+    "rekeyed_name",
 ]
 
 PREDICTIONS = "predictions"
@@ -75,6 +78,12 @@ partitioned by model name.
 PROGRAM_TOPICS = (TICKS, WINDOW_PARTIALS)
 """Topics between the stages of one program. Their names on a broker carry the program's name
 (`kafka.app`), so that another program on the same inputs reads none of them.
+"""
+
+SOURCES = {PREDICTIONS: "predictions-source", GROUND_TRUTH: "ground-truth-source"}
+"""What producers write, where records are given another key before stage 1 (`kafka.rekey`): then
+`predictions` and `ground-truth` are topics between two steps of one program, and these are the
+names of what such a program reads. On a broker they are called as without re-keying.
 """
 
 INPUT_PARTITIONS = 8
@@ -132,6 +141,30 @@ def is_dlq_name(topic: str) -> bool:
     """
     return topic.endswith(".dlq")
 
+
+def rekeyed_name(topic: str) -> str:
+    """Name of the re-keyed log of an input topic.
+
+    Examples
+    --------
+    >>> rekeyed_name("predictions")
+    'predictions-rekeyed'
+    """
+    return f"{topic}-rekeyed"
+
+
+def read_as(topic: str) -> str:
+    """The input topic as which a source is read; any other topic itself.
+
+    Examples
+    --------
+    >>> read_as("predictions-source"), read_as("ticks")
+    ('predictions', 'ticks')
+    """
+    return _READ_AS.get(topic, topic)
+
+
+_READ_AS = {source: topic for topic, source in SOURCES.items()}
 
 _MODEL_KEY = "model_name"
 _VERSION_KEY = "model_name/model_version"

@@ -18,9 +18,9 @@ from driftline.agents.kafka.broker.broker_clock import (
 from driftline.agents.kafka.broker.connection import BrokerError, Connection
 from driftline.agents.kafka.broker.ownership import Ownership
 from driftline.agents.kafka.broker.ranges import offset_ranges, read_all
-from driftline.agents.kafka.broker.task_kinds import INPUTS
+from driftline.agents.kafka.broker.task_kinds import INPUTS, STAGES
 from driftline.agents.kafka.task.uncounted import is_much
-from driftline.agents.kafka.tools.journal_positions import position_faults
+from driftline.agents.kafka.tools.journal_positions import position_faults, unread_sources
 from driftline.agents.kafka.tools.lag import lag
 from driftline.agents.kafka.tools.newest_keys import MOST_RECORDS, newest_keys
 from driftline.agents.kafka.tools.partitioners import NAMES, KeySamples
@@ -162,7 +162,8 @@ def check_owner(connection: Connection) -> Iterator[CheckResult]:
             f"{format_time(owner.since_ms)}{former}",
         )
     namesake = ownership.namesake()
-    for sentence in [*filter(None, [namesake]), *ownership.foreign_members(INPUTS)]:
+    inputs = {kind: INPUTS[kind] for kind in STAGES}
+    for sentence in [*filter(None, [namesake]), *ownership.foreign_members(inputs)]:
         message, _, remedy = sentence.partition(". ")
         yield CheckResult(check="program", level="problem", message=message, remedy=remedy)
 
@@ -170,7 +171,8 @@ def check_owner(connection: Connection) -> Iterator[CheckResult]:
 def check_other_programs(connection: Connection) -> Iterator[CheckResult]:
     """Other programs on the same inputs: those that read them now, and what former ones left."""
     ownership = Ownership(connection)
-    for group, read in ownership.readers((PREDICTIONS, GROUND_TRUTH)).items():
+    inputs = list(map(connection.source, (PREDICTIONS, GROUND_TRUTH)))
+    for group, read in ownership.readers(inputs).items():
         yield CheckResult(
             check="program",
             level="problem",
@@ -269,7 +271,11 @@ def check_keys(connection: Connection, *, most: int = MOST_RECORDS) -> Iterator[
 
 def check_lag(connection: Connection) -> Iterator[CheckResult]:
     """How many records the workers have not read yet, per consumer group."""
-    for kind in INPUTS:
+    if connection.settings.rekey:
+        unread = sum(unread_sources(connection).values())
+        message = f"re-keying is {unread:,} records behind"
+        yield CheckResult(check="workers", level="ok", message=message)
+    for kind in STAGES:
         group, records = connection.group(kind), lag(connection, kind)
         if records is None:
             message, remedy = (

@@ -208,7 +208,7 @@ class App(faust.App):
             for tp, end in self._own_consumer.known_ends().items()
         }
 
-    def update_caught_up(self, local_ms: int) -> None:
+    def update_caught_up(self, local_ms: int, *, is_fed: bool = False) -> None:
         """Set for each processor whether its task has taken all records of its inputs, as far as
         the fetches of the last seconds show.
 
@@ -218,9 +218,11 @@ class App(faust.App):
         ----------
         local_ms
             The machine's time, by which fetches are timed, in milliseconds since the epoch.
+        is_fed
+            Whether an earlier step has records that the inputs do not hold yet.
         """
         now_ms = self._clock_of_broker()
-        if self.is_rebalancing():
+        if is_fed or self.is_rebalancing():
             for held in self.task_router.tasks.tasks():
                 held.processor.note_caught_up(False, now_ms=now_ms)
             return

@@ -12,7 +12,7 @@ from msgspec import Struct
 from driftline.agents.kafka.broker import topics
 from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.input_logs import find_fault, input_logs, topic_ids
-from driftline.agents.kafka.broker.task_kinds import INPUTS
+from driftline.agents.kafka.broker.task_kinds import INPUTS, kinds_of
 from driftline.agents.kafka.task.task import Task
 
 # A broker that starts may not know all topics in its first moments.
@@ -50,7 +50,11 @@ class InputWatch:
             for topic in topics.plan(connection.settings)
             if topic.setting is not None
         ]
-        self._inputs = [connection.name(topic) for kind in INPUTS.values() for topic in kind]
+        self._inputs = [
+            connection.name(topic)
+            for kind in kinds_of(connection.settings)
+            for topic in INPUTS[kind]
+        ]
         self._admin = connection.admin()
         self._ids: dict[str, str] = {}
         self._missing_looks = 0

@@ -24,7 +24,7 @@ from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, Res
 from msgspec import Struct
 
 from driftline.agents.kafka.broker.connection import BrokerAway, BrokerError, Connection
-from driftline.agents.kafka.broker.task_kinds import DOWNSTREAM, JOIN, STAGES
+from driftline.agents.kafka.broker.task_kinds import DOWNSTREAM, INPUTS, JOIN, REKEY, STAGES
 from driftline.agents.kafka.broker.topics import (
     OWNERSHIP,
     REQUEST_S,
@@ -41,6 +41,7 @@ from driftline.schemas.topics import (
     TOPICS,
     WINDOW_PARTIALS,
     dlq_name,
+    read_as,
 )
 
 TOPIC: Final = "topic"
@@ -128,11 +129,23 @@ def needed(connection: Connection, kinds: Iterable[str] = tuple(STAGES)) -> list
         wanted.append((clock_topic(settings), "Write"))
         rights |= {Right(TOPIC, name(topic), operation): None for topic, operation in wanted}
         rights[Right(GROUP, connection.group(kind), "Read")] = None
+        if kind == JOIN and settings.rekey:
+            rights |= dict.fromkeys(_of_rekeying(connection))
         partitions = settings.input_partitions if kind == JOIN else settings.partitions
         for partition in range(partitions):
             producer = f"{connection.group(kind)}-{partition}"
             rights[Right(TRANSACTIONAL_ID, producer, "Write")] = None
     return list(rights)
+
+
+def _of_rekeying(connection: Connection) -> Iterator[Right]:
+    name, journal = connection.name, changelog(connection.settings, REKEY)
+    for source in INPUTS[REKEY]:
+        yield Right(TOPIC, name(source), "Read")
+        yield Right(TOPIC, name(read_as(source)), "Write")
+    for operation in ("Read", "Write"):
+        yield Right(TOPIC, name(journal), operation)
+    yield Right(TRANSACTIONAL_ID, f"{connection.group(REKEY)}-0", "Write")
 
 
 def needed_for_retry(connection: Connection) -> list[Right]:
@@ -141,7 +154,7 @@ def needed_for_retry(connection: Connection) -> list[Right]:
     for topic in LETTER_TOPICS:
         letters = connection.name(dlq_name(topic))
         rights += [Right(TOPIC, letters, operation) for operation in ("Read", "Write")]
-        rights.append(Right(TOPIC, connection.name(topic), "Write"))
+        rights.append(Right(TOPIC, connection.name(connection.source(topic)), "Write"))
     return [*rights, Right(TRANSACTIONAL_ID, connection.group(RETRY), "Write")]
 
 

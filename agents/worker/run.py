@@ -17,18 +17,23 @@ from confluent_kafka import KafkaException
 from driftline.agents.kafka.broker import failures, topics
 from driftline.agents.kafka.broker.broker_clock import BrokerClock, ClockProbe, clock_complaint
 from driftline.agents.kafka.broker.connection import BrokerAway, BrokerError, Connection
+from driftline.agents.kafka.broker.failures import MustStop
 from driftline.agents.kafka.broker.input_logs import NO_RESUME, Resume
 from driftline.agents.kafka.broker.ownership import OwnedByAnother, OwnerMayRun, Ownership
 from driftline.agents.kafka.broker.received_records import ReceivedRecords
+from driftline.agents.kafka.broker.task_kinds import JOIN
+from driftline.agents.kafka.rekey.rekeyer import Rekeyer
 from driftline.agents.kafka.task.processor import ProcessorFactory
 from driftline.agents.kafka.task.runtime import Runtime
 from driftline.agents.kafka.task.task import Task
 from driftline.agents.kafka.task.tasks import Tasks
 from driftline.agents.kafka.tools.partitioners import KeySamples
+from driftline.agents.uncounted_rows import BatchTally
 from driftline.agents.worker import rights
 from driftline.agents.worker.app import App
 from driftline.agents.worker.health import Health, KindStatus, serve
 from driftline.agents.worker.input_watch import InputWatch
+from driftline.agents.worker.rekeying import Rekeying
 from driftline.agents.worker.seek_positions import LostPosition
 from driftline.agents.worker.stalled_inputs import StalledInputs
 from driftline.agents.worker.task_router import TaskRouter, UnevenAssignment
@@ -135,6 +140,7 @@ class Worker:
         self._stop = asyncio.Event()
         self._ownership = Ownership(connection)
         self._samples = KeySamples(connection.settings.input_partitions)
+        self._rekeying: Rekeying | None = None
         self._background: list[asyncio.Future[None]] = []
         self._kind_names = [kind.name for kind in kinds]
         self._inputs_by_kind = {kind.name: kind.inputs for kind in kinds}
@@ -222,6 +228,8 @@ class Worker:
             resume=self._resume,
         )
         self.health.tally = runtime.tally
+        if self._connection.settings.rekey and JOIN in self._kind_names:
+            self._rekeying = self._rekeying_step(runtime)
         for kind in self._kinds:
             router = TaskRouter(kind.inputs, self._connection, self._sample_keys)
             app = App(kind.name, router, self._connection, self._fail, clock=self._clock)
@@ -238,6 +246,32 @@ class Worker:
         self.health.clock = self._clock
         self.health.waiting_for = None
 
+    def _rekeying_step(self, runtime: Runtime) -> Rekeying:
+        loop = asyncio.get_running_loop()
+
+        def report(partition: int, tally: BatchTally) -> None:
+            loop.call_soon_threadsafe(runtime.tally.add, partition, tally)
+
+        rekeyer = Rekeyer(
+            self._connection,
+            clock=self._clock,
+            ahead=self._clock.ahead_ms,
+            report=report,
+            resume=self._resume,
+        )
+        return Rekeying(self._connection, rekeyer, self._fail)
+
+    def _follow_rekeying(self) -> None:
+        """Re-key in the worker that has the first partition of stage 1."""
+        if self._rekeying is None or self._stop.is_set():
+            return
+        (app,) = (app for app in self.apps if app.kind == JOIN)
+        self._rekeying.follow(is_owner=not app.is_rebalancing() and 0 in app.task_router.assigned)
+        if (problem := self._rekeying.problem()) is None:
+            self.health.problems.pop("rekey", None)
+        else:
+            self.health.problems["rekey"] = problem
+
     async def _run_app(self, app: App) -> None:
         """Run one app. If Faust gives up, end the process; its supervisor starts a new one."""
         try:
@@ -249,6 +283,8 @@ class Worker:
             self._fail(f"{app.kind}: Faust gave up", app.crash_reason)
 
     def _fail(self, what: str, error: BaseException) -> None:
+        if isinstance(error, MustStop):
+            failures.stop_process(error.code, f"{what}: {error}")
         if isinstance(error, rights.REFUSALS):
             lacking = rights.sentence(self._connection, self._kind_names)
             what = f"{what}: {lacking or repr(error)}"
@@ -298,6 +334,13 @@ class Worker:
             except Exception as error:
                 self._fail("the periodic check of the positions failed", error)
             self._note_problem("inputs", stalled)
+            if self._rekeying is not None:
+                try:
+                    await asyncio.to_thread(self._rekeying.look)
+                except (BrokerError, KafkaException):
+                    continue  # `_poll_broker` reports it
+                except Exception as error:
+                    self._fail("the periodic look at the sources failed", error)
 
     def _positions(self) -> dict[tuple[str, int], int | None]:
         """The next offset of each input of each task; None for the beginning of its log."""
@@ -320,8 +363,14 @@ class Worker:
         polls = 0
         while not self._stop.is_set():
             try:
+                self._follow_rekeying()
                 for app in self.apps:
-                    app.update_caught_up(time.time_ns() // 1_000_000)
+                    is_fed = (
+                        app.kind == JOIN
+                        and self._rekeying is not None
+                        and not self._rekeying.is_caught_up
+                    )
+                    app.update_caught_up(time.time_ns() // 1_000_000, is_fed=is_fed)
                     app.follow_commit_interval()
                 self._check_clock()
                 if polls % POLLS_PER_PARTITIONER_CHECK == 0:
@@ -398,6 +447,8 @@ class Worker:
         began = time.monotonic()
         try:
             async with asyncio.timeout(STOP_SECONDS):
+                if self._rekeying is not None:
+                    await asyncio.to_thread(self._rekeying.stop)
                 await asyncio.gather(*(app.stop() for app in self.apps))
                 await asyncio.gather(*(app.task_router.tasks.close() for app in self.apps))
         except TimeoutError:

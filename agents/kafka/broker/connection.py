@@ -20,7 +20,7 @@ from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from driftline.schemas.kafka_settings import SECRETS, KafkaSettings, Secret
 from driftline.schemas.settings import Config
-from driftline.schemas.topics import PROGRAM_TOPICS, dlq_name
+from driftline.schemas.topics import PROGRAM_TOPICS, SOURCES, dlq_name, rekeyed_name
 
 BROKER_VARIABLE = "DRIFTLINE_BROKER"
 REACH_S = 5.0
@@ -75,6 +75,10 @@ class Connection:
             for base in PROGRAM_TOPICS
             for topic in (base, dlq_name(base))
         }
+        if self.settings.rekey:
+            for topic, source in SOURCES.items():
+                self._own_names[topic] = f"{self.prefix}{self.settings.app}-{rekeyed_name(topic)}"
+                self._own_names[source] = self.prefix + topic
         self._own_topics = {name: topic for topic, name in self._own_names.items()}
         self.servers = broker or environment.get(BROKER_VARIABLE) or self.settings.bootstrap_servers
         self._login = {
@@ -92,6 +96,12 @@ class Connection:
         one of `PROGRAM_TOPICS`.
         """
         return self._own_names.get(topic) or self.prefix + topic
+
+    def source(self, topic: str) -> str:
+        """What producers of an input topic write, without prefix: one of `SOURCES` where records
+        are re-keyed.
+        """
+        return SOURCES.get(topic, topic) if self.settings.rekey else topic
 
     def bare(self, name: str) -> str:
         """Name of a topic without prefix and program, from its name on the broker.

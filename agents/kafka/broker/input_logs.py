@@ -22,7 +22,7 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 from msgspec import Struct
 
 from driftline.agents.kafka.broker.connection import Connection
-from driftline.agents.kafka.broker.task_kinds import INPUTS
+from driftline.agents.kafka.broker.task_kinds import INPUTS, kinds_of
 from driftline.agents.kafka.broker.topics import topic_id_text
 
 ANSWER_S: Final = 5.0
@@ -127,7 +127,9 @@ def parse_resume(values: Iterable[str], connection: Connection) -> Resume:
     InvalidResume
         If a value is neither, or names a topic that no task reads.
     """
-    inputs = [connection.name(topic) for topics in INPUTS.values() for topic in topics]
+    inputs = [
+        connection.name(topic) for kind in kinds_of(connection.settings) for topic in INPUTS[kind]
+    ]
     earliest, offsets = False, {}
     for value in values:
         if value == "earliest":

@@ -22,7 +22,7 @@ from confluent_kafka.admin import OffsetSpec
 
 from driftline.agents.kafka.broker.connection import BrokerError, Connection
 from driftline.agents.kafka.broker.moving_partitions import patiently
-from driftline.agents.kafka.broker.task_kinds import STAGES
+from driftline.agents.kafka.broker.task_kinds import REKEY, STAGES, kinds_of
 from driftline.agents.kafka.broker.topics import OWNERSHIP, REQUEST_S, changelog, topic_id_text
 
 STARTING_S: Final = 10.0
@@ -336,7 +336,7 @@ class Ownership:
         )
         found: dict[str, list[str]] = {}
         for topic in topics:
-            for kind in STAGES:
+            for kind in (*STAGES, REKEY):
                 app = topic.removeprefix(prefix).removesuffix(f"-{kind}-changelog")
                 if topic != f"{prefix}{app}-{kind}-changelog" or topic.startswith(longer):
                     continue
@@ -379,9 +379,8 @@ class Ownership:
         return found
 
     def _changelog_ids(self) -> dict[str, str]:
-        names = [
-            self._connection.name(changelog(self._connection.settings, kind)) for kind in STAGES
-        ]
+        settings = self._connection.settings
+        names = [self._connection.name(changelog(settings, kind)) for kind in kinds_of(settings)]
         admin = self._connection.admin()
         described = admin.describe_topics(TopicCollection(names), request_timeout=REQUEST_S)
         ids = {}
@@ -471,8 +470,8 @@ class Ownership:
         transactions is committed.
         """
         settings = self._connection.settings
-        for kind in STAGES:
-            count = settings.input_partitions if kind == "join" else settings.partitions
+        counts = {"join": settings.input_partitions, "downstream": settings.partitions, REKEY: 1}
+        for kind, count in counts.items():
             for partition in range(count):
                 name = f"{self._connection.group(kind, app)}-{partition}"
                 producer = self._connection.producer(

@@ -7,7 +7,7 @@ time is part of the values and plays no role here. Records of aborted transactio
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Final
 
@@ -226,6 +226,8 @@ class PartitionReader:
         self._connection = connection
         self._settings = settings
         self._positions = {(place.topic, place.partition): place.offset for place in places}
+        self._ends: dict[tuple[str, int, int], int] = {}
+        self._paused: set[tuple[str, int]] = set()
         self._consumer = self._consumer_there()
 
     def consume(self, most: int, timeout_s: float) -> list[Message]:
@@ -254,9 +256,29 @@ class PartitionReader:
             (place.topic, place.partition): place.offset for place in reached if place.offset >= 0
         }
         self._positions |= ends
+        self._ends = {
+            (*place, message.offset() or 0): ends[place]
+            for message in kept
+            if is_unreadable(message)
+            and (place := (message.topic() or "", message.partition() or 0)) in ends
+        }
+        self._paused.clear()
         self._consumer.close()
         self._consumer = self._consumer_there()
         return kept
+
+    def end_of(self, message: Message) -> int:
+        """Offset after a batch that cannot be read, from its report in the last messages."""
+        return self._ends[message.topic() or "", message.partition() or 0, message.offset() or 0]
+
+    def pause(self, places: Iterable[tuple[str, int]]) -> None:
+        """Read these partitions no further for now, and all others."""
+        wanted = set(places)
+        if more := wanted - self._paused:
+            self._consumer.pause([TopicPartition(*place) for place in sorted(more)])
+        if less := self._paused - wanted:
+            self._consumer.resume([TopicPartition(*place) for place in sorted(less)])
+        self._paused = wanted
 
     def close(self) -> None:
         """Close the consumer."""

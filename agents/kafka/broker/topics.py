@@ -19,12 +19,18 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from driftline.agents.kafka.broker.connection import LARGEST_RECORD, BrokerError, Connection
-from driftline.agents.kafka.broker.task_kinds import STAGES
+from driftline.agents.kafka.broker.task_kinds import DOWNSTREAM, REKEY, kinds_of
 from driftline.schemas.kafka_settings import KafkaSettings
 from driftline.schemas.times import DAY_MS
-from driftline.schemas.topics import DLQ_RETENTION_MS, JOINED, TOPICS, WINDOW_PARTIALS, dlq_name
+from driftline.schemas.topics import (
+    DLQ_RETENTION_MS,
+    JOINED,
+    SOURCES,
+    TOPICS,
+    WINDOW_PARTIALS,
+    dlq_name,
+)
 
-KINDS = tuple(STAGES)
 OWNERSHIP = "driftline-owner"
 REQUEST_S = 30.0
 UNKNOWN_LIMIT: Final = 1_000_000
@@ -154,6 +160,8 @@ def plan(settings: KafkaSettings) -> list[WantedTopic]:
     for topic in TOPICS.values():
         joined = topic.name in JOINED
         topics.append(wanted(topic.name, joined, topic.cleanup, topic.retention_ms))
+        if settings.rekey and topic.name in SOURCES:
+            topics.append(replace(topics[-1], name=SOURCES[topic.name]))
         # Tasks may read invalid records from these.
         if topic.stage == "input" or topic.name == WINDOW_PARTIALS:
             topics.append(
@@ -161,9 +169,12 @@ def plan(settings: KafkaSettings) -> list[WantedTopic]:
                     wanted(dlq_name(topic.name), joined, "delete", DLQ_RETENTION_MS), setting=None
                 )
             )
-    for kind in KINDS:
+    for kind in kinds_of(settings):
         segment = {"segment_bytes": str(CHANGELOG_SEGMENT_BYTES), "retention_bytes": "-1"}
-        topics.append(wanted(changelog(settings, kind), kind == "join", "delete", None, **segment))
+        # Of the journals of `rekey` only the last record counts.
+        cleanup = "compact" if kind == REKEY else "delete"
+        name = changelog(settings, kind)
+        topics.append(wanted(name, kind != DOWNSTREAM, cleanup, None, **segment))
     owner = wanted(OWNERSHIP, False, "delete", None, retention_bytes="-1")
     topics.append(replace(owner, partitions=1, setting=None))
     clock = wanted(clock_topic(settings), False, "delete", DAY_MS)

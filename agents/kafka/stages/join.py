@@ -16,7 +16,7 @@ import numpy as np
 
 from driftline.agents.kafka.broker.outgoing import Outgoing
 from driftline.agents.kafka.broker.received_records import ReceivedRecords
-from driftline.agents.kafka.broker.wire import WireEncoder, dead_letter_at
+from driftline.agents.kafka.broker.wire import DLQ_LOG, WireEncoder, dead_letter_at
 from driftline.agents.kafka.stages.lost_rows import LostRows, loss_event
 from driftline.agents.kafka.stages.recorded_settings import RecordedSettings
 from driftline.agents.kafka.stages.ticking import Ticking, tick_event
@@ -26,14 +26,20 @@ from driftline.agents.record_keys import wrong_keys
 from driftline.agents.recorded.log_files import decoders
 from driftline.agents.recorded.merge import columns_by_topic
 from driftline.agents.recorded.topic_log import AsColumns
-from driftline.agents.uncounted_rows import BatchTally
+from driftline.agents.uncounted_rows import BatchTally, Uncounted
 from driftline.schemas.events import Tick
 from driftline.schemas.rejects import Reject, RowNote
 from driftline.schemas.results import encode
 from driftline.schemas.rows import TickRow
 from driftline.schemas.settings import Config
 from driftline.schemas.times import MINUTE_MS, format_time
-from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS, WINDOW_PARTIALS
+from driftline.schemas.topics import (
+    GROUND_TRUTH,
+    PREDICTIONS,
+    TICKS,
+    WINDOW_PARTIALS,
+    rekeyed_name,
+)
 from driftline.streams.columns import GroundTruthColumns, PredictionColumns, concatenate_columns
 from driftline.streams.join import Join
 from driftline.streams.join.state_keys import NO_ID
@@ -212,6 +218,8 @@ class JoinProcessor:
     def tally(self) -> BatchTally:
         """Rows that were read and rows that do not count, since the last call."""
         tally, self._tally = self._tally, BatchTally()
+        if self._config.kafka.rekey:
+            tally.uncounted = list(map(_in_rekeyed_log, tally.uncounted))
         return tally
 
     def waits(self) -> tuple[str, str] | None:
@@ -293,23 +301,29 @@ class JoinProcessor:
         self._tally.add_rejects(received.topic, self._partition, rejects)
         place = dict(zip(received.offsets, range(len(received.offsets)), strict=True))
         for reject in rejects:
-            self._rejected.append(
-                dead_letter_at(
-                    received,
-                    place[reject.offset],
-                    reject,
-                    app=self._config.kafka.app,
-                    now_ms=now_ms,
-                )
-            )
+            self._rejected.append(self._letter(received, place[reject.offset], reject, now_ms))
 
     def _conflict(self, reject: Reject, taken: list[ReceivedRecords]) -> Outgoing:
         """The dead letter of a prediction that contradicts an accepted one."""
         received = next(r for r in taken if r.offsets[-1] >= reject.offset)
         at = bisect_left(received.offsets, reject.offset)
-        return dead_letter_at(
-            received, at, reject, app=self._config.kafka.app, now_ms=self._clock()
-        )
+        return self._letter(received, at, reject, self._clock())
+
+    def _letter(self, received: ReceivedRecords, at: int, reject: Reject, now_ms: int) -> Outgoing:
+        settings = self._config.kafka
+        letter = dead_letter_at(received, at, reject, app=settings.app, now_ms=now_ms)
+        if not settings.rekey or received.topic not in _ROWS:
+            return letter
+        log = (DLQ_LOG, rekeyed_name(received.topic).encode())
+        return msgspec.structs.replace(letter, headers=[*letter.headers, log])
+
+
+def _in_rekeyed_log(rows: Uncounted) -> Uncounted:
+    """The same rows, whose place is named as one in the re-keyed log."""
+    if rows.topic not in _ROWS:
+        return rows
+    example = rows.example.replace(rows.topic, rekeyed_name(rows.topic), 1)
+    return msgspec.structs.replace(rows, example=example)
 
 
 def join_processors(

@@ -29,6 +29,7 @@ from driftline.agents.kafka.broker.task_kinds import INPUTS
 from driftline.agents.kafka.broker.wire import DLQ_LOST_RECORDS, dead_letter
 from driftline.agents.uncounted_rows import Uncounted
 from driftline.schemas.rejects import Reject
+from driftline.schemas.topics import read_as
 
 _TOPIC_VISIBLE_S: Final = 5.0
 
@@ -68,7 +69,7 @@ class Loss(Struct, frozen=True):
     def uncounted(self) -> Uncounted:
         """The records that were passed over; one where their number is not known."""
         return Uncounted(
-            topic=self.topic,
+            topic=read_as(self.topic),
             reason="lost",
             rows=1 if self.records is None else self.records,
             example=self.message,
@@ -78,7 +79,7 @@ class Loss(Struct, frozen=True):
         """The record of the loss on the dead-letter topic of the input. It has no value."""
         reject = Reject(offset=self.fault.position, reason="lost", error=self.message)
         letter = dead_letter(
-            self.topic,
+            read_as(self.topic),
             self.fault.partition,
             reject,
             None,

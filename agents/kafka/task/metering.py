@@ -122,6 +122,11 @@ class Meters:
         self._restored_bytes.set(bytes)
         self._restored_commits.set(commits)
 
+    def written(self, records: int) -> None:
+        """Report a commit of a step without state."""
+        self._commits.inc()
+        self._written.inc(records)
+
     def committed(
         self,
         *,

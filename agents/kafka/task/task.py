@@ -158,10 +158,15 @@ class Task:
             restored = Restore(
                 self._runtime.connection, cache, self.kind, self._journal, lambda: self._abandoned
             ).run()
-            inputs = self._runtime.input_positions(
-                self.kind, self.partition, restored.checkpoint, lambda: self._abandoned
-            )
             states = cache.states(self.kind, self.partition)
+            try:
+                inputs = self._runtime.input_positions(
+                    self.kind, self.partition, restored.checkpoint, lambda: self._abandoned
+                )
+            except MustStop:
+                # Another setting may be the cause, as rekey is; then the processor names it.
+                self._factory(self.partition, lambda stage: states[stage].overlay, {})
+                raise
             self._journal_from = restored.low
             checkpoint = msgspec.structs.replace(restored.checkpoint, topic_ids=inputs.topic_ids)
             self._ledger = Ledger(states, checkpoint, restored.low)

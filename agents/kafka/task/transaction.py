@@ -121,7 +121,7 @@ class Transactions:
         Returns
         -------
         int
-            Offset after the last of `records`.
+            Offset after the last of `records`; 0 without records.
 
         Raises
         ------
@@ -154,7 +154,7 @@ class Transactions:
                 failures.DEFECT,
                 f"{self._id}: committed, but the broker did not report the offset",
             )
-        return max(offsets) + 1
+        return max(offsets, default=-1) + 1
 
     def _fit_dead_letters(self, outgoing: Sequence[Outgoing]) -> Iterable[Outgoing]:
         """Replace the bytes of dead letters that are larger than their topic takes.

@@ -21,7 +21,7 @@ from driftline.agents.kafka.broker.ranges import (
     offset_ranges,
     read_records,
 )
-from driftline.agents.kafka.broker.wire import DLQ_KEY_SIZE, DLQ_SHA256, DLQ_SIZE
+from driftline.agents.kafka.broker.wire import DLQ_KEY_SIZE, DLQ_LOG, DLQ_SHA256, DLQ_SIZE
 from driftline.agents.recorded.export_manifest import Range
 from driftline.schemas.rejects import Reject
 from driftline.schemas.topics import TOPICS, WINDOW_PARTIALS, dlq_name
@@ -58,6 +58,8 @@ class BrokerLetter(Struct, frozen=True, kw_only=True):
         Of a value that did not fit into the dead-letter topic.
     key_was_removed
         Whether the key did not fit.
+    log
+        Name of the log that partition and offset belong to, if it is not that of the producers.
     at
         Partition and offset of the letter.
     sent_at_ms
@@ -73,6 +75,7 @@ class BrokerLetter(Struct, frozen=True, kw_only=True):
     size: int | None
     sha256: str | None
     key_was_removed: bool
+    log: str | None
     at: tuple[int, int]
     sent_at_ms: int
 
@@ -110,6 +113,7 @@ def read_dead_letter(record: FetchedRecord) -> BrokerLetter | None:
             size=None if size is None else int(size),
             sha256=headers.get(DLQ_SHA256),
             key_was_removed=DLQ_KEY_SIZE in headers,
+            log=headers.get(DLQ_LOG),
             at=(record.partition, record.offset),
             sent_at_ms=record.timestamp_ms,
         )
@@ -355,7 +359,7 @@ def _send_batch(
         producer.begin_transaction()
         for letter in batch:
             producer.produce(
-                connection.name(letter.topic),
+                connection.name(connection.source(letter.topic)),
                 letter.reject.raw if letter.has_value else None,
                 letter.key,
                 letter.partition,

@@ -273,7 +273,7 @@ def _read_rejects(
     connection: Connection, topic: str, dlq_ranges: Sequence[Range]
 ) -> tuple[Rejects, list[bytes]]:
     """Records of a topic that this program rejected live, by partition and offset, and the dead
-    letters as lines.
+    letters as lines. Those that were rejected before they were re-keyed are not in the export.
     """
     live_rejects: Rejects = {}
     app = connection.settings.app
@@ -286,7 +286,8 @@ def _read_rejects(
                 if letter is None:
                     continue
                 place, reject = (letter.partition, letter.reject.offset), letter.reject
-                if reject.reason not in (_DETECTED_BY_JOIN, _LOST):
+                is_exported = letter.log is not None or not connection.settings.rekey
+                if is_exported and reject.reason not in (_DETECTED_BY_JOIN, _LOST):
                     live_rejects[place] = LiveReject(reject.reason, reject.error)
                 line = dead_letter(topic, letter.partition, reject)
                 letters.append(

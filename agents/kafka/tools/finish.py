@@ -19,7 +19,7 @@ from driftline.agents.kafka.broker.ranges import PartitionReader, is_unreadable,
 from driftline.agents.kafka.broker.task_kinds import DOWNSTREAM, JOIN
 from driftline.agents.kafka.broker.topics import check_counts, plan
 from driftline.agents.kafka.tools.finish_protocol import Finish
-from driftline.agents.kafka.tools.journal_positions import position_faults
+from driftline.agents.kafka.tools.journal_positions import position_faults, unread_sources
 from driftline.agents.kafka.tools.lag import lags
 from driftline.agents.kafka.tools.settings_in_force import changed_settings
 from driftline.schemas.decode import decode_ticks
@@ -88,6 +88,8 @@ def finish(
     places = [TopicPartition(connection.name(TICKS), log.partition, log.start) for log in logs]
     with closing(PartitionReader(connection, places)) as reader:
         inputs, results = config.kafka.input_partitions, config.kafka.partitions
+        if config.kafka.rekey:
+            _wait_for_rekeying(connection, timeout_s=timeout_s, on_delay=on_delay)
         _send(connection, asking.progress_requests())
         waiting = partial(
             _wait, connection, reader, asking, before, timeout_s=timeout_s, on_delay=on_delay
@@ -101,6 +103,28 @@ def finish(
     # Topics may have changed while the tasks were at work.
     _check_inputs(connection)
     return asking
+
+
+def _wait_for_rekeying(
+    connection: Connection, *, timeout_s: float, on_delay: Callable[[str], None]
+) -> None:
+    """Wait until all records of the sources have been re-keyed."""
+    left, heard_at = None, time.monotonic()
+    slow_at = heard_at + SLOW_S
+    while unread := sum(unread_sources(connection).values()):
+        now = time.monotonic()
+        if unread != left:
+            left, heard_at, slow_at = unread, now, now + SLOW_S
+        what = f"{unread:,} records are not re-keyed yet, for {now - heard_at:.0f} s"
+        if now - heard_at > timeout_s:
+            raise FinishError(
+                f"{what}. Start workers (driftline worker), or see why they stall (their logs, "
+                "driftline doctor), and try again"
+            )
+        if now >= slow_at:
+            on_delay(what)
+            slow_at = now + SLOW_S
+        time.sleep(POLL_S)
 
 
 def _check_inputs(connection: Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -11,7 +12,7 @@ from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.input_logs import PositionFault, find_fault, input_logs
 from driftline.agents.kafka.broker.moving_partitions import patiently
 from driftline.agents.kafka.broker.ranges import offset_ranges, read_all
-from driftline.agents.kafka.broker.task_kinds import INPUTS
+from driftline.agents.kafka.broker.task_kinds import INPUTS, REKEY, kinds_of
 from driftline.agents.kafka.broker.topics import changelog
 from driftline.agents.kafka.broker.unserved_logs import unserved
 from driftline.agents.kafka.changelog.journal import Closing, closing_of
@@ -55,7 +56,7 @@ def position_faults(connection: Connection) -> list[PositionFault]:
     """
     faults: list[PositionFault] = []
     behind: dict[tuple[str, int], tuple[int, int]] = {}
-    for kind in INPUTS:
+    for kind in kinds_of(connection.settings):
         commits = last_commits(connection, kind)
         places = [
             (topic, number) for number, commit in commits.items() for topic in commit.positions
@@ -76,6 +77,50 @@ def position_faults(connection: Connection) -> list[PositionFault]:
                 elif log is not None and position < log.end:
                     behind[connection.name(topic), number] = position, log.end
     return faults + unserved(connection, behind)
+
+
+Place = tuple[str, int]
+
+
+def source_logs(connection: Connection) -> dict[Place, Range]:
+    """The committed records of each source and partition.
+
+    Raises
+    ------
+    KafkaException
+        If the broker does not answer.
+    """
+    return {
+        (topic, part.partition): part
+        for topic, parts in offset_ranges(connection, INPUTS[REKEY]).items()
+        for part in parts
+    }
+
+
+def unread_sources(
+    connection: Connection, logs: Mapping[Place, Range] | None = None
+) -> dict[Place, int]:
+    """Records that are not re-keyed yet, by source and partition.
+
+    Parameters
+    ----------
+    logs
+        The logs at an earlier time; by default those of now.
+
+    Raises
+    ------
+    KafkaException
+        If the broker does not answer.
+    """
+    if logs is None:
+        logs = source_logs(connection)
+    commits = last_commits(connection, REKEY)
+    positions = {
+        (topic, partition): position
+        for partition, commit in commits.items()
+        for topic, position in commit.positions.items()
+    }
+    return {at: max(0, log.end - positions.get(at, log.start)) for at, log in logs.items()}
 
 
 def _read_tails(connection: Connection, parts: list[Range], tail: int) -> dict[int, Closing]:

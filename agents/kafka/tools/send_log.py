@@ -70,8 +70,10 @@ def send_log(
     files = {topic: path for topic in SENT_TOPICS if (path := folder / f"{topic}.jsonl").is_file()}
     if PREDICTIONS not in files:
         raise LogError(f"{folder} has no {PREDICTIONS}.jsonl; name the folder of a recorded log")
-    there = describe(connection, files)
-    missing = [connection.name(topic) for topic in files if topic not in there]
+    there = describe(connection, map(connection.source, files))
+    missing = [
+        connection.name(source) for source in map(connection.source, files) if source not in there
+    ]
     if missing:
         raise UnusableTopics(
             f"{connection.servers} has no topic {', '.join(missing)}; create it: driftline topics "
@@ -128,7 +130,7 @@ def _send(
     for sent, (at_ms, (topic, key, value)) in enumerate(merged, 1):
         while True:
             try:
-                producer.produce(connection.name(topic), value, key=key)
+                producer.produce(connection.name(connection.source(topic)), value, key=key)
                 break
             except BufferError:  # its queue is full
                 producer.poll(0.05)

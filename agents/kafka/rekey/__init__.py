@@ -1,0 +1,1 @@
+"""The re-keying step in front of stage 1 (`kafka.rekey`)."""
