@@ -80,7 +80,7 @@ def send(connection: Connection, prediction_key: Key, truth_key: Key) -> int:
     producer = connection.producer()
     for sent, (_, topic, key, row) in enumerate(sorted(events, key=lambda event: event[0])):
         producer.produce(
-            connection.name(topic),
+            connection.name(connection.source(topic)),
             json.dumps(row),
             key,
             on_delivery=note(topic, str(row["prediction_id"])),

@@ -87,7 +87,8 @@ def higher_scored(ranges: dict[str, ScoreRange]) -> str | None:
         return ""
     if len(ranges) == 2:
         low, high = sorted(ranges, key=lambda label: ranges[label].lowest)
-        if ranges[low].highest > ranges[high].lowest:
+        is_tied = ranges[low].lowest == ranges[high].lowest
+        if is_tied or ranges[low].highest > ranges[high].lowest:
             return ""
         if min(each.n for each in ranges.values()) >= LEAST_SCORED:
             return high

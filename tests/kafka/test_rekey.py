@@ -1,0 +1,248 @@
+"""`kafka.rekey`: records with null or foreign keys are joined all the same, each exactly once,
+through kills of the workers, on a real broker.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+from click.testing import CliRunner
+
+from driftline.agents.cli.program import driftline
+from driftline.agents.inprocess.replay import replay
+from driftline.agents.kafka.broker import topics
+from driftline.agents.kafka.broker.connection import Connection
+from driftline.agents.kafka.broker.ranges import offset_ranges, read_records
+from driftline.agents.kafka.tools.dead_letters import Selection, letters
+from driftline.agents.kafka.tools.export import export
+from driftline.agents.kafka.tools.journal_positions import unread_sources
+from driftline.agents.sample_log import write_sample
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
+from driftline.streams.hashing import partitions_of
+from tests.kafka.brokers import Names
+from tests.kafka.live_run import finish, result_differences
+from tests.kafka.test_record_keys import CASES, PAIRS, SETTINGS, doctor, send
+from tests.kafka.worker_process import WorkerProcess
+
+pytestmark = pytest.mark.kafka
+
+PLAIN = "input_partitions = 4\npartitions = 2"
+REKEYED = f"{PLAIN}\nrekey = true"
+ROWS = (PREDICTIONS, GROUND_TRUTH)
+OUTCOMES = f"{SETTINGS}\nrun.outcomes = true"
+
+
+def values(connection: Connection, topic: str) -> Iterator[tuple[int, bytes | None, bytes]]:
+    """Partition, key and value of each committed record."""
+    for part in offset_ranges(connection, [topic])[topic]:
+        for records in read_records(connection, part):
+            for record in records:
+                yield record.partition, record.key, record.value
+
+
+@pytest.mark.parametrize("is_running", [True, False], ids=["worker first", "records first"])
+@pytest.mark.parametrize("case", ["no keys", "predictions keyed by customer"])
+def test_all_pairs_of_the_case_are_joined(
+    names: Names, tmp_path: Path, case: str, is_running: bool
+) -> None:
+    connection = names.connection(OUTCOMES, kafka=REKEYED)
+    topics.create(connection)
+    toml = names.toml(OUTCOMES, kafka=REKEYED)
+    worker = WorkerProcess(tmp_path, toml)
+    config = tmp_path / "driftline.toml"
+    config.write_text(toml)
+    if is_running:
+        worker.start().until_ready()
+    prediction_key, truth_key, _ = CASES[case]
+    meeting = send(connection, prediction_key, truth_key)
+    assert meeting < PAIRS, "the sources alone do not meet"
+    if not is_running:
+        worker.start().until_ready()
+    try:
+        finish(config, [worker])
+        assert worker.readiness()["not_counted"] == []
+        worker.terminate()
+    finally:
+        worker.kill()
+    joined = Counter(
+        json.loads(value)["prediction_id"] for *_, value in values(connection, "outcomes")
+    )
+    assert joined == Counter(f"p{number}" for number in range(PAIRS))
+    for topic in ROWS:
+        for partition, key, value in values(connection, topic):
+            id_ = json.loads(value)["prediction_id"].encode()
+            assert (key, partition) == (id_, int(partitions_of([id_], 4)[0]))
+    code, keys = doctor(config, tmp_path)
+    assert [(finding["level"], "joined" in finding["message"]) for finding in keys] == [
+        ("ok", False)
+    ]
+    assert code == 0
+
+    export(connection, tmp_path / "export")
+    replay(tmp_path / "export", tmp_path / "replayed", connection.config, partitions=4)
+    assert result_differences(tmp_path) == {}
+
+
+def test_no_record_is_lost_or_passed_on_twice_through_kills_of_two_workers(
+    names: Names, tmp_path: Path
+) -> None:
+    write_sample(tmp_path)
+    text = 'run.clock = "data"\n' + (tmp_path / "driftline.toml").read_text()
+    connection = names.connection(text, kafka=REKEYED)
+    topics.create(connection)
+    toml = names.toml(text, kafka=REKEYED)
+    (tmp_path / "rekeyed.toml").write_text(toml)
+    sent = {
+        topic: (tmp_path / "sample-log" / f"{topic}.jsonl").read_bytes().splitlines()
+        for topic in ROWS
+    }
+    random = Random(5)
+    workers = [WorkerProcess(tmp_path, toml, name=f"w{number}").start() for number in range(2)]
+    try:
+        workers[0].until_ready()
+        for part in range(4):
+            _send_without_keys(connection, sent, part)
+            time.sleep(random.uniform(0.2, 1.5))
+            victim = random.choice(workers) if part else _owner(workers)
+            victim.kill()
+            victim.start()
+        finish(tmp_path / "rekeyed.toml", workers)
+        for worker in workers:
+            worker.terminate()
+    finally:
+        for worker in workers:
+            worker.kill()
+    letters_ = list(letters(connection, Selection(topics=ROWS)))
+    rejected = [letter for letter in letters_ if letter.log is None]
+    for topic in ROWS:
+        passed = Counter(value for *_, value in values(connection, topic))
+        put_aside = Counter(letter.reject.raw for letter in rejected if letter.topic == topic)
+        assert passed + put_aside == Counter(sent[topic])
+        source = connection.source(topic)
+        assert Counter(value for *_, value in values(connection, source)) == Counter(sent[topic])
+    assert not sum(unread_sources(connection).values())
+
+    export(connection, tmp_path / "export")
+    replay(tmp_path / "export", tmp_path / "replayed", connection.config, partitions=4)
+    assert result_differences(tmp_path) == {}
+
+
+def _owner(workers: list[WorkerProcess]) -> WorkerProcess:
+    """The worker that re-keys: the one with the first partition of stage 1."""
+    for worker in workers:
+        if 0 in worker.tasks("join"):
+            return worker
+    return workers[0]
+
+
+def _send_without_keys(connection: Connection, sent: dict[str, list[bytes]], part: int) -> None:
+    """Send a quarter of the lines."""
+    producer = connection.producer()
+    for topic, lines in sent.items():
+        for line in lines[part * len(lines) // 4 : (part + 1) * len(lines) // 4]:
+            producer.produce(connection.name(connection.source(topic)), line)
+            producer.poll(0)
+    assert producer.flush(60) == 0
+
+
+def test_what_cannot_be_decoded_is_put_aside_once_with_its_place_in_the_source(
+    names: Names, tmp_path: Path
+) -> None:
+    connection = names.connection(OUTCOMES, kafka=REKEYED)
+    topics.create(connection)
+    toml = names.toml(OUTCOMES, kafka=REKEYED)
+    config = tmp_path / "driftline.toml"
+    config.write_text(toml)
+    row = {
+        "prediction_id": "a",
+        "model_name": "m",
+        "model_version": "1",
+        "timestamp": "2026-01-05T00:00:00Z",
+        "prediction": "yes",
+    }
+    producer = connection.producer()
+    for key, value in (
+        (b"k", json.dumps(row)),
+        (None, b"{"),
+        (b"tomb", None),
+        (b"avro", b"Obj\x01\x04\xff"),
+        (b"k", json.dumps(row | {"prediction": "no"})),  # conflict
+    ):
+        producer.produce(names.prefix + PREDICTIONS, value, key, 3)
+    assert producer.flush(30) == 0
+    worker = WorkerProcess(tmp_path, toml).start()
+    try:
+        worker.until_ready()
+        finish(config, [worker])
+        ready = worker.readiness()
+        worker.terminate()
+    finally:
+        worker.kill()
+    found = list(letters(connection, Selection(topics=ROWS)))
+    of_source = {letter.reject.reason: letter for letter in found if letter.log is None}
+    assert {
+        reason: (letter.partition, letter.reject.offset, letter.key, letter.reject.raw)
+        for reason, letter in of_source.items()
+    } == {
+        "not_json": (3, 1, None, b"{"),
+        "tombstone": (3, 2, b"tomb", b""),
+        "avro": (3, 3, b"avro", b"Obj\x01\x04\xff"),
+    }
+    (conflict,) = (letter for letter in found if letter.log is not None)
+    target = int(partitions_of([b"a"], 4)[0])
+    assert (conflict.log, conflict.topic, conflict.partition, conflict.reject.reason) == (
+        "predictions-rekeyed",
+        PREDICTIONS,
+        target,
+        "conflict",
+    )
+    listed = {row["reason"]: row for row in ready["not_counted"]}
+    assert listed.keys() >= {"not_json", "tombstone", "avro", "conflict"}
+    assert listed["avro"]["example"].startswith("predictions[3]@3: ")
+    assert listed["conflict"]["example"].startswith(f"predictions-rekeyed[{target}]@")
+
+    sent = CliRunner().invoke(
+        driftline, ["dlq", "retry", "predictions", "--reason", "avro", "--config", str(config)]
+    )
+    assert sent.exit_code == 0, sent.output
+    (again,) = (part for part in _parts(connection, "predictions-source") if part[0] == 3)
+    assert again == (3, 6), "sent to the topic of the producers"
+
+
+def _parts(connection: Connection, topic: str) -> list[tuple[int, int]]:
+    """Partition and number of records of each partition of a topic."""
+    counts = Counter(partition for partition, *_ in values(connection, topic))
+    return sorted(counts.items())
+
+
+@pytest.mark.parametrize("first", [PLAIN, REKEYED], ids=["switched on", "switched off"])
+def test_the_setting_cannot_be_changed_while_there_is_state(
+    names: Names, tmp_path: Path, first: str
+) -> None:
+    second = PLAIN if first == REKEYED else REKEYED
+    for kafka in (first, second):
+        topics.create(names.connection(OUTCOMES, kafka=kafka))
+    connection = names.connection(OUTCOMES, kafka=first)
+    send(connection, *CASES["ids on both sides"][:2])
+    toml = names.toml(OUTCOMES, kafka=first)
+    (tmp_path / "driftline.toml").write_text(toml)
+    worker = WorkerProcess(tmp_path, toml).start()
+    try:
+        worker.until_ready()
+        finish(tmp_path / "driftline.toml", [worker])
+        worker.terminate()
+    finally:
+        worker.kill()
+    other = WorkerProcess(tmp_path, names.toml(OUTCOMES, kafka=second), name="other").start()
+    try:
+        assert other.exit_code() == 78
+    finally:
+        other.kill()
+    was, now = ("true", "not set") if first == REKEYED else ("not set", "true")
+    assert f"kafka.rekey was {was}, is now {now}" in other.read_log()
