@@ -121,7 +121,9 @@ _RULE: Final[dict[str, str]] = {
 _COMPARE_CLOCKS: Final = (
     "correct the producer: compare its clock, and its order of day and month, with those of others"
 )
-KEY_REMEDY: Final = "send the prediction id as the key of each record"
+KEY_REMEDY: Final = (
+    "send the prediction id as the key of each record, or set rekey = true under [kafka]"
+)
 _REMEDY: Final[dict[str, str]] = {
     "null_key": KEY_REMEDY,
     "foreign_key": KEY_REMEDY,

@@ -24,6 +24,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from driftline.agents.kafka.broker.broker_clock import BrokerClock
 from driftline.agents.kafka.task.uncounted import WorkerTally
+from driftline.agents.worker.rekeying import Rekeying
 from driftline.agents.worker.task_router import TaskRouter
 
 
@@ -84,6 +85,8 @@ class Health:
         What the tasks have read and not counted; None before the start.
     clock
         The broker's time; None before the start.
+    rekeying
+        The re-keying step; None where there is none.
     """
 
     def __init__(self) -> None:
@@ -92,6 +95,7 @@ class Health:
         self.problems: dict[str, str] = {}
         self.tally: WorkerTally | None = None
         self.clock: BrokerClock | None = None
+        self.rekeying: Rekeying | None = None
 
     def reasons(self) -> list[str]:
         """Why the worker is not ready; empty when it is."""
@@ -144,6 +148,12 @@ class HealthCollector:
                 position.add_metric(names, input_lag.position)
                 lag.add_metric(names, input_lag.records)
         yield from (ready, position, lag)
+        if (rekeying := self._health.rekeying) is not None:
+            unread = GaugeMetricFamily(
+                "driftline_rekey_lag_records", "Offsets of the inputs that are not re-keyed yet."
+            )
+            unread.add_metric([], rekeying.lag_records)
+            yield unread
         if (clock := self._health.clock) is not None:
             ahead = GaugeMetricFamily(
                 "driftline_clock_ahead_seconds",

@@ -40,6 +40,8 @@ class Rekeying:
     is_caught_up
         Whether all records have been passed on to stage 1 that were in the sources at the look
         before the last one.
+    lag_records
+        Number of records that were not passed on at the last look, of those before it.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Rekeying:
         self._abandoned = threading.Event()
         self._logs: dict[Place, Range] = {}
         self.is_caught_up = False
+        self.lag_records = 0
 
     def problem(self) -> str | None:
         """Why this worker does not re-key although it should; None if it does, or need not."""
@@ -94,8 +97,8 @@ class Rekeying:
         before, self._logs = self._logs, {}
         if before:
             # Of a source that goes on, there are always some records on their way.
-            unread = unread_sources(self._connection, before)
-            self.is_caught_up = not any(unread.values())
+            self.lag_records = sum(unread_sources(self._connection, before).values())
+            self.is_caught_up = not self.lag_records
         self._logs = source_logs(self._connection)
 
     def _run(self, is_abandoned: Callable[[], bool]) -> None:

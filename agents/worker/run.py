@@ -229,7 +229,7 @@ class Worker:
         )
         self.health.tally = runtime.tally
         if self._connection.settings.rekey and JOIN in self._kind_names:
-            self._rekeying = self._rekeying_step(runtime)
+            self._rekeying = self.health.rekeying = self._rekeying_step(runtime)
         for kind in self._kinds:
             router = TaskRouter(kind.inputs, self._connection, self._sample_keys)
             app = App(kind.name, router, self._connection, self._fail, clock=self._clock)
@@ -258,6 +258,7 @@ class Worker:
             ahead=self._clock.ahead_ms,
             report=report,
             resume=self._resume,
+            missing_rights=lambda: rights.sentence(self._connection, [JOIN]),
         )
         return Rekeying(self._connection, rekeyer, self._fail)
 

@@ -136,6 +136,12 @@ def test_predictions_beside_scores_say_which_label_is_positive(
     assert (day.positive_label, day.positive_basis) == (names[1], basis)
 
 
+def test_equal_scores_do_not_say_which_label_is_positive() -> None:
+    rows = [{"score": 0.8, "prediction": i % 3 == 0} for i in range(ROWS)]
+    (day,), _ = replayed(rows, [i % 2 for i in range(ROWS)])
+    assert (day.positive_label, day.positive_basis) == ("1", "vocabulary")
+
+
 def test_predictions_without_scores_have_an_accuracy_but_no_recall_of_an_unknown_label() -> None:
     rows, names = drawn(), ("good", "bad")
     (day,), _ = replayed(

@@ -13,20 +13,26 @@ from random import Random
 
 import pytest
 from click.testing import CliRunner
+from confluent_kafka import TopicPartition
 
 from driftline.agents.cli.program import driftline
 from driftline.agents.inprocess.replay import replay
 from driftline.agents.kafka.broker import topics
 from driftline.agents.kafka.broker.connection import Connection
-from driftline.agents.kafka.broker.ranges import offset_ranges, read_records
+from driftline.agents.kafka.broker.ranges import MAX_BATCH_BYTES, offset_ranges, read_records
 from driftline.agents.kafka.tools.dead_letters import Selection, letters
 from driftline.agents.kafka.tools.export import export
 from driftline.agents.kafka.tools.journal_positions import unread_sources
 from driftline.agents.sample_log import write_sample
+from driftline.agents.worker import rights
+from driftline.agents.worker.rights import TOPIC, Right
+from driftline.schemas.config import parse_config
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 from driftline.streams.hashing import partitions_of
-from tests.kafka.brokers import Names
+from tests.kafka.brokers import BrokerProcess, Names
+from tests.kafka.guarded import PASSWORD, Guarded, wait_for_rights
 from tests.kafka.live_run import finish, result_differences
+from tests.kafka.pairs import prediction
 from tests.kafka.test_record_keys import CASES, PAIRS, SETTINGS, doctor, send
 from tests.kafka.worker_process import WorkerProcess
 
@@ -246,3 +252,134 @@ def test_the_setting_cannot_be_changed_while_there_is_state(
         other.kill()
     was, now = ("true", "not set") if first == REKEYED else ("not set", "true")
     assert f"kafka.rekey was {was}, is now {now}" in other.read_log()
+
+
+def test_a_broker_that_is_killed_and_restarted_costs_no_record(
+    own_broker: BrokerProcess, tmp_path: Path
+) -> None:
+    names = Names(own_broker.servers, "again")
+    connection = names.connection(OUTCOMES, kafka=REKEYED)
+    topics.create(connection)
+    toml = names.toml(OUTCOMES, kafka=REKEYED)
+    (tmp_path / "driftline.toml").write_text(toml)
+    worker = WorkerProcess(tmp_path, toml).start()
+    try:
+        worker.until_ready()
+        send(connection, *CASES["no keys"][:2])
+        own_broker.kill()
+        own_broker.start()
+        finish(tmp_path / "driftline.toml", [worker])
+        worker.terminate()
+    finally:
+        worker.kill()
+    outcomes = values(connection, "outcomes")
+    joined = Counter(json.loads(value)["prediction_id"] for *_, value in outcomes)
+    assert joined == Counter(f"p{number}" for number in range(PAIRS))
+
+
+def test_records_that_were_deleted_before_they_were_read_end_the_worker_unless_it_may_go_on(
+    names: Names, tmp_path: Path
+) -> None:
+    connection = names.connection(OUTCOMES, kafka=REKEYED)
+    topics.create(connection)
+    toml = names.toml(OUTCOMES, kafka=REKEYED)
+    (tmp_path / "driftline.toml").write_text(toml)
+    worker = WorkerProcess(tmp_path, toml)
+    try:
+        worker.start().until_ready()
+        send(connection, *CASES["ids on both sides"][:2])
+        finish(tmp_path / "driftline.toml", [worker])
+        worker.terminate()
+        producer = connection.producer()
+        producer.produce(names.prefix + PREDICTIONS, b"{}", None, 2)
+        assert producer.flush(30) == 0
+        (log,) = (
+            part
+            for part in offset_ranges(connection, ["predictions-source"])["predictions-source"]
+            if part.partition == 2
+        )
+        admin = connection.admin()  # must live until the answer is there
+        place = TopicPartition(names.prefix + PREDICTIONS, 2, log.end)
+        admin.delete_records([place])[place].result()
+        worker.start()
+        assert worker.exit_code() == 78
+        named = f"{names.prefix}predictions[2]: records {log.end - 1} to {log.end - 1} were deleted"
+        assert named in worker.read_log()
+        again = WorkerProcess(tmp_path, toml, "--resume", "earliest", name="again").start()
+        try:
+            again.until_ready()
+            again.until(
+                lambda: 'reason="lost",topic="predictions"} 1.0' in again.get("/metrics")[1],
+                "does not report the loss",
+            )
+            again.terminate()
+        finally:
+            again.kill()
+    finally:
+        worker.kill()
+    (letter,) = letters(connection, Selection(topics=ROWS))
+    assert (letter.topic, letter.partition, letter.reject.offset, letter.reject.reason) == (
+        PREDICTIONS,
+        2,
+        log.end - 1,
+        "lost",
+    )
+
+
+def test_a_batch_that_nobody_can_read_is_put_aside_and_the_partition_goes_on(
+    names: Names, tmp_path: Path
+) -> None:
+    connection = names.connection(OUTCOMES, kafka=REKEYED)
+    topics.create(connection)
+    toml = names.toml(OUTCOMES, kafka=REKEYED)
+    (tmp_path / "driftline.toml").write_text(toml)
+    bomb = connection.producer(
+        compression_type="zstd", message_max_bytes=1_000_000_000, linger_ms=0
+    )
+    bomb.produce(names.prefix + PREDICTIONS, bytes(MAX_BATCH_BYTES + 1), b"bomb", 1)
+    assert bomb.flush(60) == 0
+    send(connection, *CASES["no keys"][:2])
+    worker = WorkerProcess(tmp_path, toml).start()
+    try:
+        worker.until_ready()
+        finish(tmp_path / "driftline.toml", [worker])
+        worker.terminate()
+    finally:
+        worker.kill()
+    outcomes = values(connection, "outcomes")
+    joined = Counter(json.loads(value)["prediction_id"] for *_, value in outcomes)
+    assert joined == Counter(f"p{number}" for number in range(PAIRS))
+    (letter,) = letters(connection, Selection(topics=ROWS))
+    assert (letter.topic, letter.partition, letter.reject.offset) == (PREDICTIONS, 1, 0)
+    assert not letter.is_complete
+
+
+def test_the_listed_rights_are_enough_and_one_taken_away_ends_the_worker_by_name(
+    guarded: Guarded, tmp_path: Path
+) -> None:
+    def with_rekey(toml: str) -> str:
+        return toml.replace("partitions = 1\n", "partitions = 1\nrekey = true\n")
+
+    free = Connection(parse_config(with_rekey(guarded.free_toml("rekeyed"))))
+    topics.create(free)
+    toml = with_rekey(guarded.toml("rekeyed"))
+    ann = Connection(parse_config(toml), None, {"TEST_PASSWORD": PASSWORD})
+    guarded.grant(rights.needed(ann))
+    wait_for_rights(ann, [])
+    worker = WorkerProcess(tmp_path, toml).start()
+    try:
+        worker.until_ready()
+        producer = free.producer()
+        producer.produce("rekeyed.predictions", json.dumps(prediction(0)))
+        producer.produce("rekeyed.predictions", b"{")
+        assert producer.flush(30) == 0
+        worker.until(lambda: not sum(unread_sources(free).values()), "does not re-key")
+        assert worker.get("/health/ready")[0] == 200
+        lost = Right(TOPIC, "rekeyed.rekeyed-predictions-rekeyed", "Write")
+        guarded.revoke(lost)
+        producer.produce("rekeyed.predictions", json.dumps(prediction(1)))
+        assert producer.flush(30) == 0
+        assert worker.exit_code() == 78
+        assert f"lacks rights: {lost}. Grant" in worker.read_log()
+    finally:
+        worker.kill()

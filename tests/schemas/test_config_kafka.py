@@ -20,6 +20,7 @@ memory = "1GiB"
 session_timeout = "30s"
 max_clock_error = "2m"
 static_member = "worker-1"
+rekey = true
 
 [kafka.client]
 "security.protocol" = "SASL_SSL"
@@ -44,6 +45,7 @@ def test_example_gives_the_documented_settings() -> None:
         session_timeout_ms=30_000,
         max_clock_error_ms=120_000,
         static_member="worker-1",
+        rekey=True,
         client={
             "security.protocol": "SASL_SSL",
             "sasl.mechanism": "SCRAM-SHA-512",

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Final
 
 import msgspec
@@ -22,20 +22,18 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from msgspec import Struct
 
 from driftline.agents.kafka.broker import failures
-from driftline.agents.kafka.broker.connection import Connection
+from driftline.agents.kafka.broker.connection import FORBIDDEN, BrokerError, Connection
 from driftline.agents.kafka.broker.failures import Abandoned, MustStop
-from driftline.agents.kafka.broker.input_logs import Resume, input_logs
+from driftline.agents.kafka.broker.input_logs import Resume
 from driftline.agents.kafka.broker.outgoing import Outgoing
-from driftline.agents.kafka.broker.ranges import PartitionReader, is_unreadable
+from driftline.agents.kafka.broker.ranges import MAX_BATCH_BYTES, PartitionReader, is_unreadable
 from driftline.agents.kafka.broker.task_kinds import INPUTS, REKEY
-from driftline.agents.kafka.broker.topics import changelog
 from driftline.agents.kafka.broker.wire import DLQ_LAST_OFFSET, DLQ_LOST_RECORDS, dead_letter
-from driftline.agents.kafka.changelog.journal import FORMAT, Closing, records_of
 from driftline.agents.kafka.rekey.event_order import HELD_S, EventOrder, Place
-from driftline.agents.kafka.task.input_positions import Loss, check_positions
+from driftline.agents.kafka.rekey.source_positions import SourcePositions, places_of
+from driftline.agents.kafka.task.input_positions import Loss
 from driftline.agents.kafka.task.metering import Meters
 from driftline.agents.kafka.task.transaction import TransactionAborted, Transactions
-from driftline.agents.kafka.tools.journal_positions import last_commits
 from driftline.agents.recorded.log_files import decoders
 from driftline.agents.uncounted_rows import BatchTally
 from driftline.schemas.rejects import Reject
@@ -49,7 +47,6 @@ MOST_RECORDS: Final = 10_000
 MOST_WAITING: Final = 5_000
 MOST_WAITING_BYTES: Final = 8 << 20
 """Records of a partition that may wait for those of others, before it is read no further."""
-STATE_FORMAT: Final = "rekey"
 _RETRY_S: Final = 1.0
 
 
@@ -76,6 +73,9 @@ class Rekeyer:
         Called with a source partition and the rows of it that do not count, after the commit.
     resume
         Where to go on in partitions whose positions cannot be used.
+    missing_rights
+        Asks the broker for the rights that the login lacks; returns a sentence that names them,
+        None if it lacks none.
 
     Attributes
     ----------
@@ -91,6 +91,7 @@ class Rekeyer:
         ahead: Callable[[], int],
         report: Callable[[int, BatchTally], None],
         resume: Resume,
+        missing_rights: Callable[[], str | None],
     ) -> None:
         self.is_ready = False
         self._connection = connection
@@ -98,10 +99,9 @@ class Rekeyer:
         self._ahead = ahead
         self._report = report
         self._resume = resume
+        self._missing_rights = missing_rights
         self._partitions = connection.settings.input_partitions
-        self._places: list[Place] = [
-            (topic, partition) for topic in INPUTS[REKEY] for partition in range(self._partitions)
-        ]
+        self._places = places_of(connection.settings)
         self._of_name = {connection.name(topic): topic for topic in INPUTS[REKEY]}
         self._meters = {
             partition: Meters(REKEY, partition) for partition in range(self._partitions)
@@ -121,93 +121,70 @@ class Rekeyer:
             except Abandoned:
                 return
             except TransactionAborted as error:
+                if error.undelivered:
+                    self._stop_without_right(error)
                 log.warning("re-keying: a transaction was aborted, beginning anew: %s", error)
-            except KafkaException as error:
-                log.warning("re-keying: beginning anew: %s", self._connection.error(error))
+            except (KafkaException, BrokerError) as error:
+                if isinstance(error, KafkaException) and error.args[0].code() in FORBIDDEN:
+                    self._stop_without_right(error)
+                what = self._connection.error(error) if isinstance(error, KafkaException) else error
+                log.warning("re-keying: beginning anew: %s", what)
                 time.sleep(_RETRY_S)
             except MustStop as error:
                 if error.code != failures.FENCED:
+                    self._stop_without_right(error)
                     raise
                 log.info("re-keying: another worker has taken over")
                 return
             finally:
                 self.is_ready = False
 
+    def _stop_without_right(self, error: Exception) -> None:
+        """Raise with the rights that are missing; return if none is."""
+        if lacking := self._missing_rights():
+            raise MustStop(failures.CONFIGURATION, lacking) from error
+
     def _own(self, is_abandoned: Callable[[], bool]) -> None:
         name = f"{self._connection.group(REKEY)}-0"
         transactions = Transactions(self._connection, name, is_abandoned)
         try:
-            transactions.open()
-            losses = self._restore(is_abandoned)
-            with closing(self._reader()) as reader:
-                self._order: EventOrder[_Passed] = EventOrder(
-                    self._places, held_s=HELD_S if self._connection.config.clock == "data" else 0.0
-                )
-                self._ends: dict[Place, int] = {}
-                self._waiting_bytes: dict[Place, int] = {}
-                log.info("re-keying: resumes at %s", self._named_positions())
-                self.is_ready = True
-                self._commit(transactions, [], losses)
-                while not is_abandoned():
-                    self._read(reader)
-                    self._commit(transactions, self._due(), [])
-        finally:
-            transactions.close()
+            self._run_as_owner(transactions, is_abandoned)
+        except BaseException:
+            # What closing says then is about the transaction that failed.
+            with suppress(KafkaException):
+                transactions.close()
+            raise
+        transactions.close()
 
-    def _named_positions(self) -> dict[str, int]:
-        name = self._connection.name
-        return {f"{name(topic)}[{at}]": start for (topic, at), start in self._positions.items()}
-
-    def _restore(self, is_abandoned: Callable[[], bool]) -> list[Loss]:
-        """Read the journals: positions, ids of the topics, numbers of commits."""
-        admin = self._connection.admin()
-        commits = last_commits(self._connection, REKEY)
-        logs = input_logs(admin, self._connection, self._places)
-        self._positions: dict[Place, int] = {}
-        self._topic_ids: dict[int, dict[str, str]] = {}
-        self._numbers = {partition: commit.number for partition, commit in commits.items()}
-        losses: list[Loss] = []
-        for partition in range(self._partitions):
-            commit = commits.get(partition)
-            known = check_positions(
-                self._connection,
-                admin,
-                self._resume,
-                REKEY,
-                partition,
-                {} if commit is None else commit.positions,
-                {} if commit is None else commit.topic_ids,
-                is_abandoned,
+    def _run_as_owner(self, transactions: Transactions, is_abandoned: Callable[[], bool]) -> None:
+        transactions.open()
+        self._positions = SourcePositions.restored(self._connection, self._resume, is_abandoned)
+        with closing(self._reader()) as reader:
+            self._order: EventOrder[_Passed] = EventOrder(
+                self._places, held_s=HELD_S if self._connection.config.clock == "data" else 0.0
             )
-            self._topic_ids[partition] = known.topic_ids
-            losses += known.losses
-            for topic in INPUTS[REKEY]:
-                place = topic, partition
-                if place not in logs and topic not in known.positions:
-                    raise MustStop(
-                        failures.CONFIGURATION,
-                        f"topic {self._connection.name(topic)} has no partition {partition}; "
-                        "create it: driftline topics create",
-                    )
-                self._positions[place] = (
-                    known.positions[topic] if topic in known.positions else logs[place].start
-                )
-        self._committed: dict[Place, int | None] = {
-            (topic, partition): commit.positions.get(topic)
-            for partition, commit in commits.items()
-            for topic in INPUTS[REKEY]
-        }
-        return losses
+            self._ends: dict[Place, int] = {}
+            self._waiting_bytes: dict[Place, int] = {}
+            log.info("re-keying: resumes at %s", self._positions.named())
+            self.is_ready = True
+            self._commit(transactions, [], self._positions.losses)
+            while not is_abandoned():
+                self._read(reader)
+                due = self._order.pop(MOST_RECORDS, time.monotonic())
+                self._commit(transactions, due, [])
 
     def _reader(self) -> PartitionReader:
         return PartitionReader(
             self._connection,
             [
                 TopicPartition(self._connection.name(topic), partition, start)
-                for (topic, partition), start in self._positions.items()
+                for (topic, partition), start in self._positions.next.items()
             ],
             enable_partition_eof=True,
             auto_offset_reset="error",
+            queued_max_messages_kbytes=4096,
+            # The largest result of a decompression too.
+            receive_message_max_bytes=MAX_BATCH_BYTES,
             enable_metrics_push=False,
         )
 
@@ -224,19 +201,20 @@ class Rekeyer:
         seconds = self._connection.settings.commit_interval_ms / 1000
         batches: dict[Place, list[Message]] = {}
         for message in reader.consume(MOST_RECORDS, seconds):
-            place = self._of_name[message.topic() or ""], message.partition() or 0
             error = message.error()
+            is_end = error is not None and error.code() == KafkaError._PARTITION_EOF
+            if error is not None and not is_end and not is_unreadable(message):
+                raise KafkaException(error)
+            place = self._of_name[message.topic() or ""], message.partition() or 0
             if error is None:
                 batches.setdefault(place, []).append(message)
                 continue
             self._decode(place, batches.pop(place, []))
-            if error.code() == KafkaError._PARTITION_EOF:
+            if is_end:
                 self._ends[place] = message.offset() or 0
                 self._order.note_end(place)
-            elif is_unreadable(message):
-                self._put_aside(place, message, reader.end_of(message))
             else:
-                raise KafkaException(error)
+                self._put_aside(place, message, reader.end_of(message))
         for place, messages in batches.items():
             self._decode(place, messages)
 
@@ -283,9 +261,10 @@ class Rekeyer:
         """Make a dead letter of a batch that cannot be read."""
         (source, partition), first = place, message.offset() or 0
         topic, error = read_as(source), message.error()
+        is_damaged = error is not None and error.code() == KafkaError._BAD_MSG
         reject = Reject(
             first,
-            "checksum",
+            "checksum" if is_damaged else "encoding",
             f"{topic}@{first}: the batch up to offset {end - 1} cannot be read "
             f"({'' if error is None else error.str()}); it stays in its topic",
             records=end - first,
@@ -307,9 +286,6 @@ class Rekeyer:
 
     # Writing
 
-    def _due(self) -> list[tuple[Place, _Passed]]:
-        return list(self._order.pop(MOST_RECORDS, time.monotonic()))
-
     def _commit(
         self,
         transactions: Transactions,
@@ -320,29 +296,19 @@ class Rekeyer:
         rejects: dict[Place, list[Reject]] = {}
         for place, passed in due:
             outgoing.append(passed.outgoing)
-            self._positions[place] = passed.next
+            self._positions.next[place] = passed.next
             self._waiting_bytes[place] -= len(passed.outgoing.value or b"")
             if passed.reject is not None:
                 rejects.setdefault(place, []).append(passed.reject)
         for place, end in self._ends.items():
             # Transaction markers lie behind the last record.
             if not self._order.waiting(place):
-                self._positions[place] = max(self._positions[place], end)
-        moved = sorted(
-            {
-                partition
-                for (topic, partition), position in self._positions.items()
-                if self._committed.get((topic, partition)) != position
-            }
-        )
-        if not moved and not outgoing:
+                self._positions.next[place] = max(self._positions.next[place], end)
+        outgoing += self._positions.journal_records()
+        if not outgoing:
             return
-        journal = changelog(self._connection.settings, REKEY)
-        for partition in moved:
-            ((key, value),) = self._journal_records(partition)
-            outgoing.append(Outgoing(journal, partition, key, value))
         transactions.run(outgoing, "", 0, [])
-        self._committed = dict(self._positions)
+        self._positions.note_committed()
         self._meters[0].written(len(outgoing))
         for loss in losses:
             log.warning("re-keying: %s", loss.message)
@@ -352,23 +318,3 @@ class Rekeyer:
             tally.add_received(read_as(source), sum(reject.records for reject in rejected))
             tally.add_rejects(read_as(source), partition, rejected)
             self._report(partition, tally)
-
-    def _journal_records(self, partition: int) -> list[tuple[bytes, bytes]]:
-        self._numbers[partition] = self._numbers.get(partition, 0) + 1
-        end = Closing(
-            format=FORMAT,
-            state_format=STATE_FORMAT,
-            number=self._numbers[partition],
-            pieces=0,
-            positions={topic: self._positions[topic, partition] for topic in INPUTS[REKEY]},
-            restorable_from=0,
-            log_bytes=0,
-            live_bytes=0,
-            changes=b"",
-            topic_ids=self._topic_ids[partition],
-        )
-        return [(_JOURNAL_KEY, value) for _, value in records_of(end, {})]
-
-
-# One key, so that compaction keeps the last record.
-_JOURNAL_KEY: Final = b"0/commit"

@@ -21,7 +21,13 @@ from driftline.agents.kafka.broker.ranges import (
     offset_ranges,
     read_records,
 )
-from driftline.agents.kafka.broker.wire import DLQ_KEY_SIZE, DLQ_LOG, DLQ_SHA256, DLQ_SIZE
+from driftline.agents.kafka.broker.wire import (
+    DLQ_KEY_SIZE,
+    DLQ_LAST_OFFSET,
+    DLQ_LOG,
+    DLQ_SHA256,
+    DLQ_SIZE,
+)
 from driftline.agents.recorded.export_manifest import Range
 from driftline.schemas.rejects import Reject
 from driftline.schemas.topics import TOPICS, WINDOW_PARTIALS, dlq_name
@@ -58,6 +64,8 @@ class BrokerLetter(Struct, frozen=True, kw_only=True):
         Of a value that did not fit into the dead-letter topic.
     key_was_removed
         Whether the key did not fit.
+    is_batch
+        Whether it stands for a batch that could not be read.
     log
         Name of the log that partition and offset belong to, if it is not that of the producers.
     at
@@ -75,6 +83,7 @@ class BrokerLetter(Struct, frozen=True, kw_only=True):
     size: int | None
     sha256: str | None
     key_was_removed: bool
+    is_batch: bool
     log: str | None
     at: tuple[int, int]
     sent_at_ms: int
@@ -88,7 +97,8 @@ class BrokerLetter(Struct, frozen=True, kw_only=True):
     @property
     def is_complete(self) -> bool:
         """Whether the letter has the bytes of the record."""
-        return self.size is None and not self.key_was_removed and self.reject.reason != "lost"
+        is_whole = self.size is None and not self.key_was_removed and not self.is_batch
+        return is_whole and self.reject.reason != "lost"
 
 
 def read_dead_letter(record: FetchedRecord) -> BrokerLetter | None:
@@ -113,6 +123,7 @@ def read_dead_letter(record: FetchedRecord) -> BrokerLetter | None:
             size=None if size is None else int(size),
             sha256=headers.get(DLQ_SHA256),
             key_was_removed=DLQ_KEY_SIZE in headers,
+            is_batch=DLQ_LAST_OFFSET in headers,
             log=headers.get(DLQ_LOG),
             at=(record.partition, record.offset),
             sent_at_ms=record.timestamp_ms,

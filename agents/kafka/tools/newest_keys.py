@@ -13,7 +13,6 @@ from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.ranges import offset_ranges, read_all
 from driftline.agents.kafka.task.uncounted import is_much
 from driftline.agents.record_keys import wrong_keys
-from driftline.agents.uncounted_rows import KEY_REMEDY
 from driftline.schemas.decode import decode_predictions, decode_truths
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 
@@ -110,7 +109,10 @@ class NewestKeys(Struct, frozen=True):
     @property
     def remedy(self) -> str:
         """What to do if there are findings."""
-        return f"{KEY_REMEDY}, with one partitioner for both topics"
+        return (
+            "send the prediction id as the key of each record, with one partitioner for both "
+            "topics, or set rekey = true under [kafka]"
+        )
 
 
 def newest_keys(connection: Connection, *, most: int = MOST_RECORDS) -> NewestKeys:
