@@ -95,11 +95,15 @@ class Rekeying:
             If the broker does not answer.
         """
         before, self._logs = self._logs, {}
-        if before:
+        try:
             # Of a source that goes on, there are always some records on their way.
-            self.lag_records = sum(unread_sources(self._connection, before).values())
-            self.is_caught_up = not self.lag_records
-        self._logs = source_logs(self._connection)
+            unread = unread_sources(self._connection, before)
+            self._logs = source_logs(self._connection)
+        except Exception:
+            self.is_caught_up = False
+            raise
+        self.lag_records = sum(unread.values())
+        self.is_caught_up = bool(before) and not self.lag_records
 
     def _run(self, is_abandoned: Callable[[], bool]) -> None:
         try:
