@@ -74,9 +74,9 @@ def check_log(
     tallies = watched.tallies
     topics = [_topic(topic, summary, watched) for topic in (PREDICTIONS, GROUND_TRUTH)]
     reports = {report.model: report for report in watched.label_reports()}
-    models = [
-        model_read(name, tallies.models[name], reports.get(name)) for name in sorted(tallies.models)
-    ]
+    # A model may have no label that counts, or be known by a command only.
+    names = sorted({*tallies.models, *reports, *(model for model, _ in tallies.versions)})
+    models = [model_read(name, tallies.models[name], reports.get(name)) for name in names]
     ended_ms = parse_time(summary.last_event) if summary.last_event else 0
     versions = [
         version_read(

@@ -203,6 +203,25 @@ def test_ids_that_do_not_meet_are_a_problem() -> None:
     assert driftline.check(rows, None, CONFIG).is_understood, "without any truth it may be meant"
 
 
+def test_models_without_labels_and_those_of_commands_only_are_there(tmp_path: Path) -> None:
+    rows = [prediction(i, score=i / 50) for i in range(5)]
+    asked = {
+        "command_id": "c1",
+        "command": "set_labels",
+        "model_name": "other",
+        "timestamp": BEGIN_MS,
+        "requested_by": "ada",
+        "params": {"labels": ["good", "bad"], "positive_label": "bad"},
+    }
+    files = {"predictions": rows, "ground-truth": [], "registry-commands": [asked]}
+    for name, lines in files.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
+    found = driftline.check(tmp_path, config=CONFIG)
+    read = [(each.model_name, each.positive_label, each.positive_basis) for each in found.models]
+    assert read == [("m", None, None), ("other", "bad", "registry")]
+    assert [each.predictions for each in found.versions] == [5]
+
+
 def test_rows_that_will_be_rejected_are_counted_by_reason_with_an_example() -> None:
     rows: list[Row] = [prediction(i, prediction="yes") for i in range(20)]
     rows[4]["score"] = 1.7
