@@ -395,7 +395,7 @@ def expect(log: Log) -> Expected:
             classes = pairs[0] if len(pairs) == 1 else classes
         withheld = len(classes) != 2
     if len(joined) >= 100 and not withheld:
-        classes = _settled(classes, actual, predicted, len(joined))
+        classes = _settled(classes, configured, actual, predicted, len(joined))
     positive = _positive(classes, configured, log.accepted)
     if from_scores and not named and positive[0] is None:
         withheld = True
@@ -463,13 +463,22 @@ def _implied(known: Class) -> Class:
 
 
 def _settled(
-    classes: list[Class], actual: Counter[str], predicted: Counter[str], n: int
+    classes: list[Class],
+    configured: str | None,
+    actual: Counter[str],
+    predicted: Counter[str],
+    n: int,
 ) -> list[Class]:
-    """Without the labels that only one side has, in at most 1 % of the rows."""
+    """Without the labels that only one side has, in at most 1 % of the rows.
+
+    The configured positive label stays.
+    """
+    positive = [] if configured is None else _same(classes, configured)
     return [
         each
         for each in classes
-        if (each.actual and each.predicted)
+        if [each.name] == positive
+        or (each.actual and each.predicted)
         or max(actual[each.actual or ""], predicted[each.predicted or ""]) > 0.01 * n
     ]
 
