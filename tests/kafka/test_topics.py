@@ -29,6 +29,7 @@ RESULTS = {
     *("window-partials", "outcomes", "metrics", "histograms", "drift", "alerts", "recommendations"),
     *("registry-commands", "registry-events", "registry-effects", "registry"),
     "reference-profiles",
+    "model-labels",
 }
 DEAD_LETTERS = {
     "predictions.dlq",
@@ -117,6 +118,26 @@ def test_topics_are_created_from_the_table_and_the_configuration(names: Names) -
     assert settings[f"{names.app}-join-changelog"] == ("delete", -1)
     assert topics.check(connection) == []
     assert topics.create(connection) == []
+
+
+def test_re_keying_has_topics_and_journals_of_its_own_and_reads_those_of_the_producers(
+    names: Names,
+) -> None:
+    plain = names.connection(kafka="input_partitions = 3\npartitions = 2")
+    rekeyed = names.connection(kafka="input_partitions = 3\npartitions = 2\nrekey = true")
+    before = set(topics.create(plain))
+    assert set(topics.create(rekeyed)) == {
+        f"{names.prefix}{names.app}-predictions-rekeyed",
+        f"{names.prefix}{names.app}-ground-truth-rekeyed",
+        f"{names.prefix}{names.app}-rekey-changelog",
+    }
+    assert f"{names.prefix}predictions" in before
+    found = topics.describe(rekeyed)
+    for name in ("predictions", "predictions-source", f"{names.app}-rekey-changelog"):
+        assert found[name].partitions == 3
+    assert found[f"{names.app}-rekey-changelog"].config["cleanup.policy"] == "compact"
+    assert rekeyed.name("predictions-source") == plain.name("predictions")
+    assert topics.check(rekeyed) == []
 
 
 def test_a_topic_created_again_has_another_id_in_the_same_cluster(names: Names) -> None:
