@@ -17,7 +17,13 @@ pytestmark = pytest.mark.slow
 START = 1_767_571_200_000  # 2026-01-05T00:00:00Z
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 ROWS = 240  # of a day
-CONFIG = {"windows": ["1d"], "maturity": ["1d"], "label_horizon": "1d", "last_n": []}
+CONFIG = {
+    "windows": ["1d"],
+    "maturity": ["1d"],
+    "label_horizon": "1d",
+    "last_n": [],
+    "park": "1d",
+}
 
 
 def drawn(days: int = 1, *, seed: int = 5) -> list[tuple[float, bool]]:
