@@ -52,6 +52,13 @@ def values(connection: Connection, topic: str) -> Iterator[tuple[int, bytes | No
                 yield record.partition, record.key, record.value
 
 
+def assert_joined_once(connection: Connection) -> None:
+    """Each of the pairs has one outcome."""
+    outcomes = values(connection, "outcomes")
+    joined = Counter(json.loads(value)["prediction_id"] for *_, value in outcomes)
+    assert joined == Counter(f"p{number}" for number in range(PAIRS))
+
+
 @pytest.mark.parametrize("is_running", [True, False], ids=["worker first", "records first"])
 @pytest.mark.parametrize("case", ["no keys", "predictions keyed by customer"])
 def test_all_pairs_of_the_case_are_joined(
@@ -76,10 +83,7 @@ def test_all_pairs_of_the_case_are_joined(
         worker.terminate()
     finally:
         worker.kill()
-    joined = Counter(
-        json.loads(value)["prediction_id"] for *_, value in values(connection, "outcomes")
-    )
-    assert joined == Counter(f"p{number}" for number in range(PAIRS))
+    assert_joined_once(connection)
     for topic in ROWS:
         for partition, key, value in values(connection, topic):
             id_ = json.loads(value)["prediction_id"].encode()
@@ -272,9 +276,7 @@ def test_a_broker_that_is_killed_and_restarted_costs_no_record(
         worker.terminate()
     finally:
         worker.kill()
-    outcomes = values(connection, "outcomes")
-    joined = Counter(json.loads(value)["prediction_id"] for *_, value in outcomes)
-    assert joined == Counter(f"p{number}" for number in range(PAIRS))
+    assert_joined_once(connection)
 
 
 def test_records_that_were_deleted_before_they_were_read_end_the_worker_unless_it_may_go_on(
@@ -346,9 +348,7 @@ def test_a_batch_that_nobody_can_read_is_put_aside_and_the_partition_goes_on(
         worker.terminate()
     finally:
         worker.kill()
-    outcomes = values(connection, "outcomes")
-    joined = Counter(json.loads(value)["prediction_id"] for *_, value in outcomes)
-    assert joined == Counter(f"p{number}" for number in range(PAIRS))
+    assert_joined_once(connection)
     (letter,) = letters(connection, Selection(topics=ROWS))
     assert (letter.topic, letter.partition, letter.reject.offset) == (PREDICTIONS, 1, 0)
     assert not letter.is_complete
