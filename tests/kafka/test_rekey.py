@@ -59,8 +59,9 @@ def assert_joined_once(connection: Connection) -> None:
     assert joined == Counter(f"p{number}" for number in range(PAIRS))
 
 
-@pytest.mark.parametrize("is_running", [True, False], ids=["worker first", "records first"])
-@pytest.mark.parametrize("case", ["no keys", "predictions keyed by customer"])
+@pytest.mark.parametrize(
+    ("case", "is_running"), [("predictions keyed by customer", True), ("no keys", False)]
+)
 def test_all_pairs_of_the_case_are_joined(
     names: Names, tmp_path: Path, case: str, is_running: bool
 ) -> None:
