@@ -61,7 +61,7 @@ from driftline.agents.uncounted_rows import (
 from driftline.schemas.rejects import Reject
 from driftline.schemas.setting_changes import recorded_settings
 from driftline.schemas.settings import Config
-from driftline.schemas.times import HOUR_MS, format_time
+from driftline.schemas.times import format_time
 from driftline.schemas.topics import (
     ALERTS,
     DRIFT,
@@ -158,8 +158,6 @@ class _Checkpoint(Struct, kw_only=True):
         Effect records applied, with `follow`.
     lengths
         Bytes of each output file.
-    clock_ms
-        Event time reached.
     end_ms
         Event time at which everything is final; 0 while reading.
     first_ms, last_ms
@@ -176,7 +174,6 @@ class _Checkpoint(Struct, kw_only=True):
     offsets: dict[str, list[int]] = {}
     followed: int = 0
     lengths: dict[str, int] = {}
-    clock_ms: int = 0
     end_ms: int = 0
     first_ms: int = 0
     last_ms: int = 0
@@ -498,9 +495,7 @@ class _Run:
     def _read(self) -> None:
         while (step := self._merge.step(self._batch)) is not None:
             self._checkpoint.first_ms = self._checkpoint.first_ms or _first_ms(step)
-            self._checkpoint.last_ms = self._checkpoint.clock_ms = max(
-                self._checkpoint.last_ms, step.event_ms
-            )
+            self._checkpoint.last_ms = max(self._checkpoint.last_ms, step.event_ms)
             self._upstream_step(step.batches, step)
             self._close_panes()
         if self._ticks is not None:
@@ -515,7 +510,7 @@ class _Run:
 
     def _apply_last_ticks(self, ticks: RecordedTicks) -> None:
         """Advance every partition as far as the live run did, possibly to the end of time."""
-        self._checkpoint.last_ms = self._checkpoint.clock_ms = max(
+        self._checkpoint.last_ms = max(
             self._checkpoint.last_ms, 0 if ticks.ended else ticks.last_ms
         )
         at_rest = False
@@ -525,29 +520,24 @@ class _Run:
             self._close_panes()
 
     def _advance_to_the_end(self) -> None:
-        """Advance event time in bounded slices until every window is final and every entry has
-        expired.
+        """Advance event time until every window is final and every entry has expired.
+
+        Stage 1 expires a bounded number of entries per call and holds its watermarks back until
+        they are counted, so it is called until nothing changes.
         """
-        stride_ms = max(self._config.pane_ms, HOUR_MS)
         at_rest = not self._checkpoint.last_ms
         while not at_rest:
-            self._checkpoint.clock_ms = min(
-                self._checkpoint.clock_ms - self._checkpoint.clock_ms % stride_ms + stride_ms,
-                self._checkpoint.end_ms,
-            )
-            now_ms, ended_ms = self._checkpoint.clock_ms, self._checkpoint.last_ms
             batches = [
                 Batch(
-                    partition=partition, tick_ms=now_ms, ended_ms=ended_ms, predictions_ended_ms=0
+                    partition=partition,
+                    tick_ms=self._checkpoint.end_ms,
+                    ended_ms=self._checkpoint.last_ms,
+                    predictions_ended_ms=0,
                 )
                 for partition in range(len(self._upstream))
             ]
             self._upstream_step(batches, None)
-            # Stage 1 expires a bounded number of entries per call, so at the end of time it is
-            # called until nothing changes.
-            at_rest = self._checkpoint.clock_ms == self._checkpoint.end_ms and not any(
-                state.changed for _, state in self._upstream
-            )
+            at_rest = not any(state.changed for _, state in self._upstream)
             self._close_panes()
         self._finish_registry(time_is_over=True)
 
@@ -616,10 +606,17 @@ class _Run:
                     lines=sum(position.line for position in checkpoint.positions.values()),
                     bytes=sum(position.byte for position in checkpoint.positions.values()),
                     total_bytes=self._total_bytes,
-                    event_ms=checkpoint.clock_ms,
+                    event_ms=self._event_ms(),
                     end_ms=checkpoint.end_ms or None,
                 )
             )
+
+    def _event_ms(self) -> int:
+        """Event time that the run has reached."""
+        checkpoint = self._checkpoint
+        if not checkpoint.end_ms:
+            return checkpoint.last_ms
+        return max(checkpoint.last_ms, min(self._downstream.next_ms(), checkpoint.end_ms))
 
     def _emit(self, records: Sequence[Record]) -> None:
         by_topic: dict[str, list[Any]] = {}
