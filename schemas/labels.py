@@ -1,6 +1,7 @@
 """Canonical text of a label, whatever JSON type it was sent as."""
 
 from collections.abc import Container
+from typing import Literal
 
 __all__ = [
     "MAX_FEATURES",
@@ -9,10 +10,14 @@ __all__ = [
     "MAX_TEXT_CHARACTERS",
     "MISSING_LABELS",
     "MOST_LABELS",
+    "PositiveBasis",
     "is_missing_label",
     "label_text",
 ]
 
+PositiveBasis = Literal["configured", "registry", "scores", "vocabulary"]
+"""How the positive label is known: by the configuration, by the registry, by the scores of the
+predicted labels, or because the pair of labels is evident."""
 MAX_TEXT_CHARACTERS = 1_024
 """Longest id, name, label or segment value. They are part of keys and of many output records: with
 longer ones, the partial of a few thousand rows would not fit into a record of Kafka.

@@ -14,9 +14,11 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
+from driftline.schemas.labels import PositiveBasis
 from driftline.schemas.times import EpochMs, format_time
 
 __all__ = [
+    "WHOLE_SHARE",
     "Alert",
     "Artifact",
     "Drift",
@@ -31,6 +33,7 @@ __all__ = [
     "RegistryEffect",
     "RegistryEntry",
     "RegistryEvent",
+    "SettledLabels",
     "WindowFigures",
     "decoder",
     "describe_losses",
@@ -41,6 +44,10 @@ __all__ = [
 ]
 
 Interval = tuple[float, float]
+WHOLE_SHARE = 0.95
+"""A window that data cover to this share is judged as a whole one: the rows of its ends seldom lie
+at its very edges. Of 7 days, 8 hours may be without data.
+"""
 NO_MATURITY = "-"
 """Replaces the maturity in the keys of lanes without a maturity."""
 
@@ -187,6 +194,10 @@ class WindowFigures(
         Number of those predictions that have a label at this maturity.
     label_coverage
         n / n_predictions; null without predictions.
+    covered_share
+        Share of the window that is covered by data, in [0, 1]: from the first prediction of the
+        version to the last one of a recorded log. Below 0.95 it is not judged against a baseline.
+        1, which is left out, in the arrivals lane and where the window has no length of time.
     completeness
         Share of the final labels that is usually known at this maturity, estimated from earlier
         windows; null without any.
@@ -233,6 +244,7 @@ class WindowFigures(
     n: int
     label_coverage: float | None
     completeness: float | None
+    covered_share: float = 1.0
     labels: list[str] = []
     matrix: list[list[int]] = []
     tn: int | None = None
@@ -240,7 +252,7 @@ class WindowFigures(
     fn: int | None = None
     tp: int | None = None
     positive_label: str | None = None
-    positive_basis: Literal["configured", "registry", "scores", "vocabulary"] | None = None
+    positive_basis: PositiveBasis | None = None
     strays: dict[str, int] = {}
     metrics: dict[str, float | None]
     ci: dict[str, Interval] = {}
@@ -672,8 +684,24 @@ class RegistryEntry(Struct, kw_only=True, omit_defaults=True):
         return key_of((self.model_name, self.model_version))
 
 
+class SettledLabels(Struct, kw_only=True, omit_defaults=True):
+    """The classes of a model, once its events have settled them.
+
+    Attributes
+    ----------
+    labels
+        The classes, in the order of a confusion matrix. Every other label is a stray.
+    positive_label, positive_basis
+        As in `WindowFigures`; null where they are not known.
+    """
+
+    labels: list[str]
+    positive_label: str | None = None
+    positive_basis: PositiveBasis | None = None
+
+
 class ModelLabels(Struct, kw_only=True, omit_defaults=True):
-    """The labels of a model that the command `set_labels` has set.
+    """The labels of a model: what the command `set_labels` has set, and what the events settled.
 
     Attributes
     ----------
@@ -684,7 +712,10 @@ class ModelLabels(Struct, kw_only=True, omit_defaults=True):
     positive_label
         The positive label; null if the events or the labels themselves decide.
     set_by
-        Who sent the command; null after a rollback to a revision before any.
+        Who sent the command; null without one, or after a rollback to a revision before any.
+    settled
+        The classes in force when they were settled last: after 100 truths in complete windows.
+        `labels` and `positive_label`, if set later, come before them.
     """
 
     model_name: str
@@ -692,6 +723,7 @@ class ModelLabels(Struct, kw_only=True, omit_defaults=True):
     labels: list[str] | None = None
     positive_label: str | None = None
     set_by: str | None = None
+    settled: SettledLabels | None = None
 
     def key(self) -> str:
         """model."""

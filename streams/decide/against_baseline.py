@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from driftline.schemas.results import WindowFigures
+from driftline.schemas.results import WHOLE_SHARE, WindowFigures
 from driftline.schemas.times import parse_time
 from driftline.streams.decide.daily_variance import widened
 from driftline.streams.decide.judgement import Judgement, Severity, Situation, judgement_of, rows_of
@@ -49,13 +49,15 @@ def judge_against_baseline(
 
     Notes
     -----
-    The verdict is "unclear" without a baseline at this maturity, without a value, and for a
-    baseline of 0, since no change is relative to it.
+    The verdict is "unclear" without a baseline at this maturity, without a value, for a baseline
+    of 0, since no change is relative to it, and for a window that data cover only in part: its
+    variance between days is not that of a whole one.
     """
     baseline = situation.standing.baselines.get(figures.maturity or "-")
     choice = None if baseline is None else _judged_metric(baseline, metrics)
     value = None if choice is None else figures.metrics.get(choice[0])
-    if baseline is None or choice is None or value is None:
+    is_part = figures.covered_share < WHOLE_SHARE
+    if baseline is None or choice is None or value is None or is_part:
         return judgement_of(figures, "unclear")
     metric, usual = choice
     plain = judgement_of(figures, "within")

@@ -150,9 +150,16 @@ class Measure:
         self._completeness = Completeness()
         self._losses = Losses(config.park_ms)
         self._gatherer = WindowGatherer()
-        self._builder = RecordBuilder(metrics, self._completeness, self._losses)
+        self._builder = RecordBuilder(metrics, self._completeness, self._losses, config.pane_ms)
         self._open_windows = (
-            OpenWindows(self._schedule, self._panes, metrics, self._completeness, self._losses)
+            OpenWindows(
+                self._schedule,
+                self._panes,
+                metrics,
+                self._completeness,
+                self._losses,
+                config.pane_ms,
+            )
             if provisional
             else None
         )
@@ -247,6 +254,8 @@ class Measure:
         traffic: RecordsByModel = {}
         decisions: RecordsByModel = {}
         arrivals: RecordsByModel = {}
+        models = {model.number: model for of_lane in by_lane for model in of_lane}
+        before = {number: _settled_labels(model) for number, model in models.items()}
         if step.traffic is not None:
             traffic = yield from self._traffic_records(by_lane[TRAFFIC], step.traffic, state)
             yield
@@ -255,8 +264,11 @@ class Measure:
             yield
             arrivals = self._arrival_records(by_lane[ARRIVALS], step.main, state)
             yield
-        models = {model.number: model for of_lane in by_lane for model in of_lane}
+        edges = step.traffic if step.main is None else step.main
         for model in models.values():
+            if edges is not None and _settled_labels(model) != before[model.number]:
+                command = self._reporter.labels(model, edges.now_ms)
+                arrivals.setdefault(model.number, []).append(command)
             model.write(state)
         in_order = sorted(models.values(), key=lambda model: self._place[model.number])
         return _in_order(in_order, self._place, (traffic, decisions, arrivals))
@@ -462,7 +474,7 @@ class Measure:
             _note_traffic(
                 model, [window for window in windows if window.job.due.window == plan.smallest.name]
             )
-            records += self._builder.metric_records(model, windows, state)
+            records += self._builder.metric_records(model, windows, state, ended_ms=self._ended_ms)
             grain_ms = self._grain_ms(plan)
             left_out = yield from self._features.settle(model, now_ms, grain_ms, state)
             records += [Record(UNWATCHED_FEATURES, features) for features in left_out]
@@ -515,7 +527,7 @@ class Measure:
                     self._completeness.add(
                         model, due.window, due.start_ms, segments, window.by_rung, state
                     )
-            records += self._builder.metric_records(model, windows, state)
+            records += self._builder.metric_records(model, windows, state, ended_ms=self._ended_ms)
             records += self._builder.histogram_records(model, plan.histogram_window, windows)
         seen = [(model, _seen_versions(model, now_ms)) for model, _ in work]
         if TRAFFIC not in self._lanes:
@@ -697,6 +709,17 @@ def _in_order(
             for number in numbers:
                 records += lane.get(number, ())
     return records
+
+
+def _settled_labels(model: MeasuredModel) -> tuple[object, ...] | None:
+    """Classes and positive label of a model, once they are settled."""
+    label_set = model.facts.label_set
+    if label_set.settled is None:
+        return None
+    return (
+        tuple(each.name for each in label_set.settled),
+        *label_set.positive_class(model.configured_labels),
+    )
 
 
 def _seen_versions(model: MeasuredModel, now_ms: int) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from driftline.schemas.labels import MAX_TEXT_CHARACTERS, MOST_LABELS
+from driftline.schemas.labels import MAX_TEXT_CHARACTERS, MOST_LABELS, PositiveBasis
 from driftline.schemas.results import Artifact, Interval, LostRows
 
 SYSTEM: Final = "driftline"
@@ -71,6 +71,22 @@ class LabelParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Annotated[list[LabelText], msgspec.Meta(min_length=2, max_length=MOST_LABELS)] | None
     ) = None
     positive_label: LabelText | None = None
+
+
+class LabelFact(msgspec.Struct, frozen=True, kw_only=True):
+    """The classes of a model as its events have settled them.
+
+    Parameters
+    ----------
+    labels
+        The classes, in the order of a confusion matrix.
+    positive_label, positive_basis
+        As in `WindowFigures`; None where they are not known.
+    """
+
+    labels: list[str]
+    positive_label: str | None = None
+    positive_basis: PositiveBasis | None = None
 
 
 class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

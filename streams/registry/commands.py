@@ -5,7 +5,8 @@
     development, staging -> archived            archive
     any change of stage or threshold            can be undone by rollback
 
-Labels belong to the model: they are set anew, or restored by a rollback to a revision.
+Labels belong to the model: they are set anew, or restored by a rollback to a revision. What the
+events have settled stands beside them.
 One version of a model is in production at a time. An accepted command becomes the event of its
 change. A rejected command becomes an event too, "rejected", with a sentence that gives the reason.
 Nothing here changes a state; `model_state.py` does.
@@ -23,6 +24,7 @@ from driftline.schemas.settings import ModelConfig
 from driftline.streams.registry.command_params import (
     SYSTEM,
     BaselineFact,
+    LabelFact,
     LabelParams,
     Metadata,
     NoParams,
@@ -244,6 +246,15 @@ def _set_labels(model: RegisteredModel, command: RegistryCommand, log: ModelLog)
     return {MODEL: wanted | {"set_by": command.requested_by if is_set else None}}
 
 
+def _record_labels(model: RegisteredModel, command: RegistryCommand, log: ModelLog) -> Change:
+    if command.requested_by != SYSTEM:
+        raise CommandRejected(
+            "record_labels: only Driftline records the classes that the events have settled; use "
+            "set_labels to set them"
+        )
+    return {MODEL: {"settled": fields_of(_params(command, LabelFact))}}
+
+
 def _require_free_labels(command: RegistryCommand, config: ModelConfig) -> None:
     """Reject labels that the configuration names, or that do not fit to what it names."""
     labels, positive = (command.params.get(name) for name in ("labels", "positive_label"))
@@ -358,7 +369,8 @@ def _go_back(model: RegisteredModel, to_revision: int, log: ModelLog) -> Change:
             if version in before:
                 change[version] = change.get(version, {}) | _settings(before[version])
             elif version == MODEL:
-                change[version] = dict.fromkeys(after[version])
+                unset = dict.fromkeys(_settings(after[version]))
+                change[version] = change.get(version, {}) | unset
             elif model.head.champion == version:
                 change[version] = {"stage": "staging"}
             else:
@@ -406,6 +418,7 @@ _COMMANDS: dict[str, Callable[[RegisteredModel, RegistryCommand, ModelLog], Chan
     "archive": _archive,
     "promote": _promote,
     "record_baseline": _record_baseline,
+    "record_labels": _record_labels,
     "record_reference": _record_reference,
     "register": _register,
     "rollback": _rollback,

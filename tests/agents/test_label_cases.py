@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import driftline
-from driftline.schemas.results import WindowFigures
+from driftline.schemas.results import SettledLabels, WindowFigures
 from driftline.streams.join import code_book, increments
 
 pytestmark = pytest.mark.slow
@@ -310,12 +310,24 @@ def test_a_command_makes_a_stray_a_class_from_its_time_on(tmp_path: Path) -> Non
         if record.final
     ]
     assert days == [
-        (["bad", "good"], {}, ROWS, 1),
-        (["bad", "good"], {"unclear": 1}, ROWS - 1, 1),
-        (["bad", "good", "unclear"], {}, ROWS, 2),
-        (["bad", "good", "unclear"], {}, ROWS, 2),
+        (["bad", "good"], {}, ROWS, 2),
+        (["bad", "good"], {"unclear": 1}, ROWS - 1, 2),
+        (["bad", "good", "unclear"], {}, ROWS, 3),
+        (["bad", "good", "unclear"], {}, ROWS, 3),
     ]
-    assert [each.labels for each in results.model_labels.structs()] == [["good", "bad", "unclear"]]
+    settled = SettledLabels(labels=["bad", "good"])
+    assert [
+        (each.revision, each.labels, each.settled) for each in results.model_labels.structs()
+    ] == [
+        (2, None, settled),
+        (3, ["good", "bad", "unclear"], settled),
+    ]
+    events = [(each.event, each.requested_by) for each in results.registry_events.structs()]
+    assert events[:3] == [
+        ("register", "driftline"),
+        ("record_labels", "driftline"),
+        ("set_labels", "ada"),
+    ]
 
 
 def test_a_regression_beside_it_changes_no_figure_of_a_classifier(

@@ -343,6 +343,14 @@ def test_degradation_fires_after_two_weeks_and_is_critical_ten_percent_below_the
     assert fired.details == {"relative_change": pytest.approx(-0.08), "interval": "counts alone"}
 
 
+def test_a_week_that_data_cover_in_part_is_not_judged_against_the_baseline() -> None:
+    run = Run(rules=({"type": "degradation", "maturity": "1d", "for": 1},), default_rules=False)
+    run.feed(entry(baseline=BASELINE))
+    assert run.feed(week(9, 0.64, covered_share=0.94)) == []
+    (fired,) = run.feed(week(10, 0.64, covered_share=0.95))
+    assert changes([fired]) == [("firing", "critical")]
+
+
 def test_variance_between_days_widens_the_interval_until_a_drop_is_not_significant() -> None:
     # The same weeks as above; single days swing by 0.05, so a week's mean is known to about 0.05.
     run = Run(rules=({"type": "degradation", "maturity": "1d"},), default_rules=False)

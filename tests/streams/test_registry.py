@@ -15,11 +15,13 @@ from driftline.schemas.results import (
     RegistryCommand,
     RegistryEntry,
     RegistryEvent,
+    SettledLabels,
     to_plain,
 )
 from driftline.schemas.settings import Config, ModelConfig
 from driftline.schemas.times import EpochMs
 from driftline.streams.registry import Registry, as_of, history
+from driftline.streams.registry.command_params import SYSTEM
 from driftline.streams.registry.policy import build_policy
 from driftline.streams.stage import Batch
 
@@ -412,6 +414,21 @@ def test_labels_belong_to_the_model_and_a_rollback_to_a_revision_restores_them()
     assert (model.head.n_versions, model.head.newest) == (1, ["1.0.0"])
     assert [entry.model_version for entry in model.entries()] == ["1.0.0"]
     assert model.labels() == run.labels[-1]
+
+
+def test_settled_labels_are_a_fact_that_a_rollback_leaves() -> None:
+    run = RegistryRun()
+    fact = {"labels": ["no", "yes"], "positive_label": "yes", "positive_basis": "vocabulary"}
+    assert "only Driftline records" in run.rejection("record_labels", None, **fact)
+    run.send("register")
+    run.send("record_labels", None, requested_by=SYSTEM, **fact)
+    run.send("set_labels", None, labels=["no", "yes", "maybe"])
+    run.send("rollback", None, to_revision=1)
+    assert [(each.revision, each.labels, each.settled) for each in run.labels] == [
+        (2, None, SettledLabels(**fact)),
+        (3, ["no", "yes", "maybe"], SettledLabels(**fact)),
+        (4, None, SettledLabels(**fact)),
+    ]
 
 
 @pytest.mark.parametrize(

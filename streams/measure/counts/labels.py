@@ -11,11 +11,11 @@ import re
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import combinations
-from typing import Final, Literal, NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 import msgspec
 
-from driftline.schemas.labels import MOST_LABELS
+from driftline.schemas.labels import MOST_LABELS, PositiveBasis
 from driftline.streams.label_vocabulary import (
     evident_positive,
     implied_label,
@@ -33,10 +33,6 @@ APART_ROWS: Final = 20
 """Truths after which labels that have nothing in common are a problem."""
 STRAY_SHARE: Final = 0.01
 """Greatest share of the truths that a label may have at that point to be a stray."""
-
-PositiveBasis = Literal["configured", "registry", "scores", "vocabulary"]
-"""How the positive label is known: by the configuration, by the registry, by the scores of the
-predicted labels, or because the pair of labels is evident."""
 
 _INTEGER = re.compile(r"-?[0-9]+", re.ASCII)
 

@@ -27,7 +27,7 @@ from driftline.streams.numbering import Numbering, decode_pairs, decode_texts
 from driftline.streams.stage import State
 
 OTHER: Final = "other"
-FORMAT: Final = 6
+FORMAT: Final = 7
 
 SeriesName = tuple[str, str]
 """Version and segment."""
@@ -110,6 +110,8 @@ class ModelFacts(msgspec.Struct):
         Joined rows by actual and by predicted label until the classes are settled, by text.
     scored
         Predictions with a label and a score, by label, until it is known whose scores are higher.
+    label_records
+        How often the settled classes and their positive label were recorded in the registry.
     since_ms
         Time up to which "since deployment" is summed for good.
     features_ms
@@ -129,6 +131,7 @@ class ModelFacts(msgspec.Struct):
     truths: dict[str, int] = {}
     predictions: dict[str, int] = {}
     scored: dict[str, ScoreRange] = {}
+    label_records: int = 0
     since_ms: int | None = None
     features_ms: tuple[int, int] | None = None
     features_settled_ms: int = 0

@@ -1,4 +1,5 @@
-"""Facts that stage 2 reports to the registry: new versions, reference profiles and baselines.
+"""Facts that stage 2 reports to the registry: new versions, settled classes, reference profiles and
+baselines.
 
 A reference is computed from a span of the stream, by default the first 30 days of a version, as
 soon as that is complete; baselines are the figures of the same span at each rung. They are in force
@@ -83,6 +84,26 @@ class RegistryReporter:
                 yield _command(
                     model, name, "register", "first", now_ms, {}, "first seen in the stream"
                 )
+
+    def labels(self, model: MeasuredModel, now_ms: int) -> Record:
+        """`record_labels`: the settled classes, the positive one, and how it is known."""
+        facts, configured = model.facts, model.configured_labels
+        positive, basis = facts.label_set.positive_class(configured)
+        facts.label_records += 1
+        params = {
+            "labels": list(facts.label_set.judged(configured).names),
+            "positive_label": positive,
+            "positive_basis": basis,
+        }
+        return _command(
+            model,
+            "",
+            "record_labels",
+            str(facts.label_records),
+            now_ms,
+            params,
+            "the classes are settled",
+        )
 
     def references(
         self,

@@ -180,6 +180,8 @@ class OpenWindows:
         All metric plug-ins, in the order of their names.
     completeness, losses
         Those of the stage.
+    pane_ms
+        Length of a pane.
     """
 
     def __init__(
@@ -189,6 +191,7 @@ class OpenWindows:
         metrics: Sequence[Metric],
         completeness: Completeness,
         losses: Losses,
+        pane_ms: int,
     ) -> None:
         self._schedule = schedule
         self._panes = panes
@@ -196,6 +199,7 @@ class OpenWindows:
             [metric for metric in metrics if not LEFT_OUT.intersection(metric.needs)],
             completeness,
             losses,
+            pane_ms,
         )
         self._windows: dict[tuple[int, int, str, int], _OpenWindow] = {}
         self._layouts = SharedLayouts()

@@ -24,10 +24,12 @@ from driftline.streams.measure.figures.series_figures import (
     SeriesFigures,
     compute_lane_figures,
 )
+from driftline.streams.measure.timing.covered_span import covered_span
 from driftline.streams.metrics.metric import Metric
 from driftline.streams.score_bins import BIN_TEXTS
 from driftline.streams.stage import Record, State
 
+_OF_TIME: Final = ("tumbling", "sliding")
 _PREDICTIONS: Final = lanes.COUNTER_CODES["predictions"]
 
 
@@ -42,14 +44,21 @@ class RecordBuilder:
         Shares of the labels known at each rung.
     losses
         Rows that windows may lack.
+    pane_ms
+        Length of a pane.
     """
 
     def __init__(
-        self, metrics: Sequence[Metric], completeness: Completeness, losses: Losses
+        self,
+        metrics: Sequence[Metric],
+        completeness: Completeness,
+        losses: Losses,
+        pane_ms: int,
     ) -> None:
         self._metrics = metrics
         self._completeness = completeness
         self._losses = losses
+        self._pane_ms = pane_ms
         # An entry goes with its block.
         self._rows: WeakKeyDictionary[CountBlock, _BlockRows] = WeakKeyDictionary()
 
@@ -92,11 +101,17 @@ class RecordBuilder:
         windows: Sequence[WindowCounts],
         state: State,
         *,
+        ended_ms: int | None = None,
         provisional: bool = False,
     ) -> Iterator[Record]:
         """Records of `metrics`, in the order of the windows and of the series in each.
 
-        `provisional` ones have no completeness, which applies to complete rungs.
+        Parameters
+        ----------
+        ended_ms
+            Time of the last prediction of a recorded log; None while it goes on.
+        provisional
+            Such records have no completeness, which applies to complete rungs.
         """
         for window in windows:
             block, due, lane = window.block, window.job.due, window.block.lane
@@ -133,6 +148,7 @@ class RecordBuilder:
                     if n_predictions and lane == lanes.DECISIONS
                     else None,
                     completeness=share[due.rung] if share is not None else None,
+                    covered_share=self._covered_share(window, version, model, ended_ms),
                     labels=rows.labels,
                     matrix=rows.matrices[row],
                     tn=tn,
@@ -159,6 +175,21 @@ class RecordBuilder:
                     complete_at_ms=complete_at_ms,
                 )
                 yield Record(topics.METRICS, metric)
+
+    def _covered_share(
+        self, window: WindowCounts, version: str, model: MeasuredModel, ended_ms: int | None
+    ) -> float:
+        """As `WindowFigures.covered_share`."""
+        due, known = window.job.due, model.facts.versions.get(version)
+        if window.block.lane == lanes.ARRIVALS or known is None or due.kind not in _OF_TIME:
+            return 1.0
+        return covered_span(
+            due.start_ms,
+            due.end_ms,
+            began_ms=known.first_ms,
+            ended_ms=ended_ms,
+            grain_ms=self._pane_ms,
+        ).share
 
     def histogram_records(
         self, model: MeasuredModel, name: str, windows: Sequence[WindowCounts]

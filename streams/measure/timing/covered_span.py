@@ -7,14 +7,10 @@ the log ended, nothing is known.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
+from driftline.schemas.results import WHOLE_SHARE
 from driftline.schemas.times import DAY_MS, HOUR_MS, MINUTE_MS, format_time
-
-WHOLE_SHARE: Final = 0.95
-"""A window that is covered to this share is judged as a whole one: the rows of its ends seldom lie
-at its very edges. Of 7 days, 8 hours may be without data.
-"""
 
 
 class CoveredSpan(NamedTuple):
