@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -23,12 +24,19 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def print_json(document: Any) -> None:
-    """Print one indented JSON document; structs are encoded as on their topic."""
+    """Print one indented JSON document, control characters as escapes; structs are encoded as on
+    their topic.
+    """
     import msgspec
 
     from driftline.schemas.results import encode
 
-    sys.stdout.write(msgspec.json.format(encode(document), indent=2).decode() + "\n")
+    text = msgspec.json.format(encode(document), indent=2).decode()
+    if not text.replace("\n", "").isprintable():
+        text = "".join(
+            each if each == "\n" or each.isprintable() else json.dumps(each)[1:-1] for each in text
+        )
+    sys.stdout.write(text + "\n")
 
 
 def inert(text: str) -> str:

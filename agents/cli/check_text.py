@@ -52,7 +52,7 @@ def print_check(found: InputCheck) -> None:
 
 def _print_line(name: str, text: str) -> None:
     first, others = f"{name:<{_NAME_WIDTH}} ", " " * (_NAME_WIDTH + 1)
-    click.echo(wrap(inert(text), console().width, first, others))
+    click.echo(wrap(text, console().width, first, others))
 
 
 def _topic(topic: TopicRead) -> str:

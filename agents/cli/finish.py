@@ -11,7 +11,7 @@ from driftline.agents.cli.broker_options import broker_option, open_connection
 from driftline.agents.cli.inputs import config_option, read_config
 from driftline.agents.cli.output import WrongInput, example
 from driftline.agents.cli.uncounted_table import print_uncounted
-from driftline.agents.terminal import console
+from driftline.agents.terminal import console, inert
 
 
 @click.command(
@@ -83,4 +83,4 @@ def finish(config: Path | None, broker: str | None, timeout: float) -> None:
             notes = [*notes, f"the keys of the inputs are not known: {connection.error(error)}"]
     print_uncounted(uncounted.totals)
     for note in notes:
-        click.echo(f"note: {note}")
+        click.echo(inert(f"note: {note}"))

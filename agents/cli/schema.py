@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from driftline.agents.cli.output import WrongInput, example, json_option, number
-from driftline.agents.terminal import print_json
+from driftline.agents.terminal import inert, print_json
 
 if TYPE_CHECKING:
     from driftline.schemas.explain import Explanation
@@ -68,7 +68,7 @@ def validate(file: Path, topic: str | None, limit: int, as_json: bool) -> int:
         for offset, explanation in enumerate(_explain_lines(file, topic)):
             report.add(offset, explanation)
             if explanation.error and not as_json and report.shown(offset):
-                click.echo(f"line {offset + 1}: {explanation.reason}: {explanation.error}")
+                click.echo(inert(f"line {offset + 1}: {explanation.reason}: {explanation.error}"))
     except LogError as error:
         raise WrongInput(str(error)) from error
     if as_json:
@@ -148,8 +148,8 @@ class _Report:
             f"{number(self.lines - rejected)} of {number(self.lines)} lines are valid {topic}"
         )
         for (alias, name), count in sorted(self.aliases.items()):
-            click.echo(f'alias "{alias}" was read as {name} ({number(count)} lines)')
+            click.echo(inert(f'alias "{alias}" was read as {name} ({number(count)} lines)'))
         for name, count in sorted(self.ignored.items()):
-            click.echo(f'field "{name}" is ignored ({number(count)} lines)')
+            click.echo(inert(f'field "{name}" is ignored ({number(count)} lines)'))
         for reason, count in sorted(self.reasons.items()):
             click.echo(f"rejected {number(count)}: {reason}")

@@ -183,7 +183,7 @@ def print_wrapped(text: str) -> None:
 
 
 def wrap(text: str, width: int, indent: str = "", hanging_indent: str = "") -> str:
-    """Break a sentence between words.
+    """Break a sentence between words, without control characters.
 
     Parameters
     ----------
@@ -197,7 +197,7 @@ def wrap(text: str, width: int, indent: str = "", hanging_indent: str = "") -> s
       by far the best
     """
     return textwrap.fill(
-        text,
+        inert(text),
         max(width, 20),
         initial_indent=indent,
         subsequent_indent=hanging_indent,

@@ -25,7 +25,7 @@ from driftline.agents.recorded.tables.table_to_log import (
     write_predictions,
     write_truths,
 )
-from driftline.agents.recorded.tables.written_values import json_time
+from driftline.agents.recorded.tables.written_values import beyond_float, json_time
 from driftline.schemas.aliases import ALIASES
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 
@@ -175,7 +175,13 @@ def _write_events(source: Rows, path: Path, name: str, *, unlabelled: bool = Fal
 
 
 def _event_value(value: Any) -> Any:
-    """Times as in a table: one without an offset is UTC. Not-a-time is missing."""
+    """Times and infinite numbers as in a table: a time without an offset is UTC. Not-a-time and NaN
+    are missing.
+    """
+    if isinstance(value, float):
+        return beyond_float(value)
+    if isinstance(value, Mapping):
+        return {key: _event_value(each) for key, each in value.items()}
     if isinstance(value, date):
         return None if value != value else json_time(value)
     return value
@@ -186,4 +192,4 @@ def _plain(value: Any) -> Any:
     item = getattr(value, "item", None)
     if item is None:
         raise TypeError(f"{type(value).__name__} has no form in JSON")
-    return item()
+    return _event_value(item())

@@ -2,83 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
 
 import driftline
-from driftline.schemas.results import SettledLabels, WindowFigures
+from driftline.schemas.results import SettledLabels
 from driftline.streams.join import code_book, increments
+from tests.agents.scored_logs import (
+    CONFIG,
+    DAY,
+    HOUR,
+    ROWS,
+    START,
+    drawn,
+    events,
+    expected,
+    replayed,
+    shown,
+    write_lines,
+)
 
 pytestmark = pytest.mark.slow
-START = 1_767_571_200_000  # 2026-01-05T00:00:00Z
-MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
-ROWS = 240  # of a day
-CONFIG = {
-    "windows": ["1d"],
-    "maturity": ["1d"],
-    "label_horizon": "1d",
-    "last_n": [],
-    "park": "1d",
-}
-
-
-def drawn(days: int = 1, *, seed: int = 5) -> list[tuple[float, bool]]:
-    """Score and truth of each row; a truth is positive with the probability of its score."""
-    random = Random(seed)
-    scores = [round(random.betavariate(1, 1.5), 3) for _ in range(days * ROWS)]
-    return [(score, random.random() < score) for score in scores]
-
-
-def replayed(
-    rows: list[dict[str, Any]], truths: list[Any], **settings: Any
-) -> tuple[list[WindowFigures], driftline.Results]:
-    """The final figures of each day, and all results."""
-    times = [START + i * (DAY // ROWS) for i in range(len(rows))]
-    predictions = [
-        {
-            "prediction_id": f"p{i}",
-            "model_name": "m",
-            "model_version": "1",
-            "timestamp": times[i],
-            **row,
-        }
-        for i, row in enumerate(rows)
-    ]
-    ground_truth = [
-        {"prediction_id": f"p{i}", "timestamp": times[i] + MINUTE, "label": label}
-        for i, label in enumerate(truths)
-    ]
-    results = driftline.replay(predictions, ground_truth, config={"defaults": CONFIG | settings})
-    table = results.metrics.where(lane="decisions", segment="all", window="1d")
-    return [record for record in table.structs() if record.final], results
-
-
-def write_lines(path: Path, values: list[dict[str, Any]]) -> None:
-    path.write_text("".join(json.dumps(value) + "\n" for value in values))
-
-
-def expected(rows: list[tuple[float, bool]]) -> dict[str, float]:
-    """Figures at a threshold of 0.5 by counting."""
-    tp = sum(score >= 0.5 and truth for score, truth in rows)
-    fp = sum(score >= 0.5 and not truth for score, truth in rows)
-    fn = sum(score < 0.5 and truth for score, truth in rows)
-    positive = [score for score, truth in rows if truth]
-    negative = [score for score, truth in rows if not truth]
-    above = sum((p > n) + 0.5 * (p == n) for p in positive for n in negative)
-    return {
-        "accuracy": round((len(rows) - fp - fn) / len(rows), 6),
-        "f1": round(2 * tp / (2 * tp + fp + fn), 6),
-        "recall": round(tp / (tp + fn), 6),
-        "roc_auc": round(above / len(positive) / len(negative), 6),
-    }
-
-
-def shown(figures: WindowFigures) -> dict[str, float | None]:
-    return {name: figures.metrics[name] for name in ("accuracy", "f1", "recall", "roc_auc")}
 
 
 @pytest.mark.parametrize(
@@ -272,27 +218,11 @@ def test_a_command_makes_a_stray_a_class_from_its_time_on(tmp_path: Path) -> Non
     rows, names = drawn(4), ("good", "bad")
     truths = [names[truth] for _, truth in rows]
     truths[ROWS * 3 // 2 :: ROWS] = ["unclear"] * 3  # one row on each of the days 2 to 4
-    times = [START + i * (DAY // ROWS) for i in range(len(rows))]
-    write_lines(
-        tmp_path / "predictions.jsonl",
-        [
-            {
-                "prediction_id": f"p{i}",
-                "model_name": "m",
-                "model_version": "1",
-                "timestamp": times[i],
-                "prediction": names[score >= 0.5],
-            }
-            for i, (score, _) in enumerate(rows)
-        ],
+    predictions, ground_truth = events(
+        [{"prediction": names[score >= 0.5]} for score, _ in rows], truths
     )
-    write_lines(
-        tmp_path / "ground-truth.jsonl",
-        [
-            {"prediction_id": f"p{i}", "timestamp": times[i] + MINUTE, "label": label}
-            for i, label in enumerate(truths)
-        ],
-    )
+    write_lines(tmp_path / "predictions.jsonl", predictions)
+    write_lines(tmp_path / "ground-truth.jsonl", ground_truth)
     # Day 2 is complete after day 3, whose figures are complete after day 4.
     asked = {
         "command_id": "c1",

@@ -23,6 +23,7 @@ SHARE = 1 / (1 + np.exp(-RANKED))
 CONFIG = """
 [run]
 lanes = ["decisions"]
+park = "1d"
 [defaults]
 positive_label = "1"
 windows = ["1d"]
