@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
+from driftline.agents.input_rules import with_rules
 from driftline.streams.measure.counts.labels import LabelReport
 
 MOST_NOTES: Final = 20
@@ -17,7 +18,7 @@ def label_notes(reports: Sequence[LabelReport]) -> list[str]:
     """Sentences about figures that are withheld and about labels that are in no figure, at most
     MOST_NOTES, and the number of the others.
     """
-    return _limited([warning for report in reports for warning in report.warnings])
+    return _limited([with_rules(each, "Labels") for report in reports for each in report.warnings])
 
 
 def log_labels(reports: Sequence[LabelReport]) -> None:
@@ -26,7 +27,7 @@ def log_labels(reports: Sequence[LabelReport]) -> None:
     """
     for level, is_early in ((logging.WARNING, False), (logging.INFO, True)):
         warnings = [
-            warning
+            with_rules(warning, "Labels")
             for report in reports
             if report.is_early == is_early
             for warning in report.warnings

@@ -14,6 +14,7 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
+from driftline.agents.input_rules import Section, see, with_rules
 from driftline.schemas.rejects import Reject, RowNote
 from driftline.schemas.times import MINUTE_MS, format_time
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
@@ -180,6 +181,31 @@ _REMEDY: Final[dict[str, str]] = {
     ),
 }
 _CORRECT: Final = "correct the producer; driftline schema validate explains each row"
+_SECTION: Final[dict[str, Section]] = {
+    **dict.fromkeys(KEY_REASONS, "Keys on Kafka"),
+    **dict.fromkeys(("duplicate_prediction", "duplicate_truth", "conflict"), "Ids and names"),
+    "unmatched_truth": "Ids and names",
+    **dict.fromkeys(
+        (
+            "late_prediction",
+            "dropped_prediction",
+            "late_truth",
+            "expired_prediction",
+            "misdated_prediction",
+            "misdated_truth",
+            "too_far_ahead",
+        ),
+        "Times",
+    ),
+    "unwatched_feature": "Many features",
+    "scores_not_one": "Scores",
+    **dict.fromkeys(
+        ("tombstone", "empty", "schema_registry", "avro", "compressed", "encoding", "not_json"),
+        "Records of other producers",
+    ),
+}
+_FAULTS_ON_THE_WAY: Final = ("checksum", "lost")
+"""Reasons that are no matter of how an input is understood."""
 
 
 class Uncounted(msgspec.Struct, frozen=True, kw_only=True):
@@ -214,8 +240,21 @@ class Uncounted(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def remedy(self) -> str:
-        """What to do about it."""
-        return _REMEDY.get(self.reason, _CORRECT)
+        """What to do about it, and where the rules are."""
+        remedy = _REMEDY.get(self.reason, _CORRECT)
+        return remedy if self.section is None else with_rules(remedy, self.section)
+
+    @property
+    def section(self) -> Section | None:
+        """The section of the page that has the rules; None for a fault on the way."""
+        return section_of(self.reason)
+
+
+def section_of(reason: str) -> Section | None:
+    """The section of the page that has the rules of a reason; None for a fault on the way."""
+    if reason in _FAULTS_ON_THE_WAY:
+        return None
+    return _SECTION.get(reason, "Values of an event")
 
 
 class BatchTally(msgspec.Struct):
@@ -403,14 +442,18 @@ def message(uncounted: Uncounted, suppressed: int) -> str:
     predictions[3]@7, ...:
     the event time is before the limit, which is the watermark less the grace;
     it counts in the decisions lane, not in traffic;
-    2 rows of this batch, 40 more since the last line
+    2 rows of this batch, 40 more since the last line (see "Times" in docs/inputs.md)
     """
     rows = "1 row" if uncounted.rows == 1 else f"{uncounted.rows} rows"
     more = f", {suppressed} more since the last line" if suppressed else ""
     rule = _RULE.get(uncounted.reason)
     name = uncounted.reason if rule else f"rejected ({uncounted.reason})"
     reason = f": {rule}" if rule else ""
-    advice = f". {uncounted.remedy.capitalize()}" if uncounted.reason in KEY_REASONS else ""
+    advice = ""
+    if uncounted.reason in KEY_REASONS:
+        advice = f". {uncounted.remedy[0].upper()}{uncounted.remedy[1:]}"
+    elif uncounted.section is not None:
+        advice = f" ({see(uncounted.section)})"
     return f"{name}: {uncounted.example}{reason}; {rows} of this batch{more}{advice}"
 
 

@@ -9,6 +9,7 @@ import click
 
 from driftline.agents.cli.output import minute, number, share
 from driftline.agents.cli.tables import print_findings, print_table, wrap
+from driftline.agents.input_rules import see
 from driftline.agents.recorded.row_order import duration
 from driftline.agents.terminal import console, inert
 from driftline.streams.label_vocabulary import quoted
@@ -44,7 +45,7 @@ def print_check(found: InputCheck) -> None:
     print_findings(found.findings, empty="nothing to say about it")
     problems = sum(finding.level == "problem" for finding in found.findings)
     click.echo(
-        f"to be set or mended: {problems}; docs/inputs.md has the rules"
+        f"to be set or mended: {problems} ({see('Look before the first run')})"
         if problems
         else "nothing to be set or mended"
     )

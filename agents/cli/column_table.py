@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from driftline.agents.cli.tables import print_table
+from driftline.agents.input_rules import with_rules
 from driftline.agents.terminal import inert
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def print_columns(uses: Sequence[ColumnUse]) -> None:
     """Print which column became which field, and why; nothing for a log that is not of a table."""
     for table in dict.fromkeys(use.table for use in uses):
         of_table = [use for use in uses if use.table == table]
-        click.echo(inert(f"columns of {table}:"))
+        click.echo(inert(f"{with_rules(f'columns of {table}', 'Tables')}:"))
         print_table(["Field", "Column", "Why"], list(_rows(of_table)), empty="none")
 
 

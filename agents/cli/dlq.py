@@ -14,8 +14,10 @@ from driftline.agents.cli.broker_options import broker_option, open_connection
 from driftline.agents.cli.export import range_options
 from driftline.agents.cli.inputs import config_option, read_config, report_read_errors
 from driftline.agents.cli.output import WrongInput, example, json_option, minute, number
-from driftline.agents.cli.tables import print_table
+from driftline.agents.cli.tables import print_table, print_wrapped
+from driftline.agents.input_rules import see
 from driftline.agents.terminal import print_json
+from driftline.agents.uncounted_rows import section_of
 
 if TYPE_CHECKING:
     from driftline.agents.kafka.tools.dead_letters import BrokerLetter, Selection
@@ -178,6 +180,9 @@ def list_letters(
         ],
         empty="no dead letters",
     )
+    sections = dict.fromkeys(section_of(row["reason"]) for row in rows)
+    if named := [section for section in sections if section is not None]:
+        print_wrapped(see(*named))
 
 
 @dlq.command(
@@ -236,6 +241,8 @@ def show_letters(
             click.echo()
         for name, value in each.items():
             click.echo(f"{name + ':':<11}{_as_text(value)}")
+        if section := section_of(each["reason"]):
+            click.echo(f"{'rules:':<11}{see(section)}")
 
 
 @dlq.command(

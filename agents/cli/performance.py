@@ -21,6 +21,7 @@ from driftline.agents.cli.output import (
     share,
 )
 from driftline.agents.cli.tables import fit_columns, print_table, print_wrapped, wrap
+from driftline.agents.input_rules import see
 from driftline.agents.terminal import console, print_json
 
 if TYPE_CHECKING:
@@ -114,11 +115,18 @@ def summary(
         print_figures(records, shown)
     if any(not record.final for record in records):
         click.echo("* not final: truths may still arrive, a later rung counts more of them")
+    if any(_is_withheld(record, shown) for record in records):
+        print_wrapped(f"what is withheld, or has other labels: {see('Labels', 'Scores')}")
     if losses := list(dict.fromkeys(loss for record in records for loss in record.losses)):
         print_wrapped(
             "! the window may lack rows that were lost before they were read: "
             f"{describe_losses(losses)}"
         )
+
+
+def _is_withheld(record: WindowFigures, shown: Sequence[str]) -> bool:
+    """Whether a figure of labelled rows has no value, or rows are in none."""
+    return bool(record.strays or (record.n and not record.null_reasons.keys().isdisjoint(shown)))
 
 
 def print_figures(records: list[WindowFigures], shown: Sequence[str]) -> None:

@@ -25,6 +25,7 @@ from driftline.agents.cli.log_input import (
 )
 from driftline.agents.cli.output import WrongInput, example, json_option, number, out_option
 from driftline.agents.cli.uncounted_table import print_uncounted
+from driftline.agents.input_rules import with_rules
 from driftline.agents.terminal import inert, print_json
 
 if TYPE_CHECKING:
@@ -152,8 +153,11 @@ def replay(
         _print_summary(summary, out)
     if summary.nothing_accepted:
         click.echo(
-            f"driftline: every row was rejected; the reasons are in {out}/*.dlq.jsonl, "
-            "and driftline schema validate FILE explains each",
+            with_rules(
+                f"driftline: every row was rejected; the reasons are in {out}/*.dlq.jsonl, "
+                "and driftline schema validate FILE explains each",
+                "Values of an event",
+            ),
             err=True,
         )
         return 1
@@ -172,9 +176,10 @@ def _loss(summary: ReplaySummary) -> str:
         for topic, share in sorted(summary.uncounted_share.items())
         if share > MAX_LOST_SHARE
     )
-    return (
+    return with_rules(
         f"{shares} did not count, or not everywhere; the table of rows that are not counted says "
-        "why and what to do, and --allow-loss accepts it"
+        "why and what to do, and --allow-loss accepts it",
+        "Order and loss of a recorded log",
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from driftline.agents.cli.output import WrongInput, example, json_option, number
+from driftline.agents.input_rules import see
 from driftline.agents.terminal import inert, print_json
 
 if TYPE_CHECKING:
@@ -153,3 +154,5 @@ class _Report:
             click.echo(inert(f'field "{name}" is ignored ({number(count)} lines)'))
         for reason, count in sorted(self.reasons.items()):
             click.echo(f"rejected {number(count)}: {reason}")
+        if self.aliases or self.ignored or self.reasons:
+            click.echo(see("Values of an event", "Records of other producers"))

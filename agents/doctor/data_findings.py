@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from driftline.agents.input_rules import see, with_rules
 from driftline.schemas.check_result import CheckResult
 from driftline.streams.label_vocabulary import quoted
 
@@ -18,7 +19,10 @@ def labelled_predictions(name: str, predictions: int, labelled: int) -> Iterator
             check="data",
             level="problem",
             message=f"{name}: no prediction has a truth",
-            remedy="compare the prediction ids in both files, and label_horizon with the delay",
+            remedy=with_rules(
+                "compare the prediction ids in both files, and label_horizon with the delay",
+                "Ids and names",
+            ),
         )
     elif labelled < LOW_COVERAGE * predictions:
         yield CheckResult(
@@ -53,7 +57,7 @@ def known_labels(
             check="labels",
             level="problem",
             message=f"{name}: figures that need labels are withheld: {problem}",
-            remedy="docs/inputs.md says how labels are read",
+            remedy=see("Labels"),
         )
     elif len(labels) == 2 and positive is None:
         yield CheckResult(
@@ -61,7 +65,7 @@ def known_labels(
             level="problem",
             message=f"{name}: which of {quoted(labels[0])} and {quoted(labels[1])} is positive is "
             "not known; F1, precision, recall and figures of scores are withheld",
-            remedy="set positive_label",
+            remedy=with_rules("set positive_label", "Labels"),
         )
     elif positive is not None:
         yield CheckResult(
@@ -77,5 +81,5 @@ def stray_labels(name: str, listed: str) -> CheckResult:
         check="labels",
         level="note",
         message=f"{name}: in no figure because their label is none of the model's: {listed}",
-        remedy="set labels to make it one of them, or correct the events",
+        remedy=with_rules("set labels to make it one of them, or correct the events", "Labels"),
     )

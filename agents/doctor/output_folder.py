@@ -13,6 +13,7 @@ from driftline.agents.doctor.data_findings import (
 )
 from driftline.agents.inprocess.replay import STATE_FOLDER
 from driftline.agents.inprocess.run_identity import RunRefused, locked
+from driftline.agents.input_rules import with_rules
 from driftline.agents.marked_windows import MarkedWindows
 from driftline.agents.output_folder import latest
 from driftline.agents.results import Results
@@ -29,22 +30,31 @@ FAULTS = (
     (
         "unmatched",
         "truths without a prediction",
-        "compare the prediction ids in both files; lengthen park if predictions arrive later",
+        with_rules(
+            "compare the prediction ids in both files; lengthen park if predictions arrive later",
+            "Ids and names",
+        ),
     ),
     (
         "late_predictions",
         "predictions later than prediction_grace",
-        "lengthen it if that is usual; they count at the rung of their delay",
+        with_rules(
+            "lengthen it if that is usual; they count at the rung of their delay",
+            "Times",
+        ),
     ),
     (
         "late_truths",
         "truths too late to change a figure",
-        "lengthen label_horizon or correction_horizon if that is usual",
+        with_rules(
+            "lengthen label_horizon or correction_horizon if that is usual",
+            "Times",
+        ),
     ),
     (
         "conflicting_predictions",
         "predictions that repeat an id with other content",
-        "make ids unique; see predictions.dlq.jsonl",
+        with_rules("make ids unique; the rows are in predictions.dlq.jsonl", "Ids and names"),
     ),
 )
 RUN_MARK = "run"  # key under which a run commits its progress
@@ -112,8 +122,11 @@ def check_rejected_rows(output: Results, metrics: list[WindowFigures]) -> Iterat
             check="input",
             level="problem" if is_problem else "note",
             message=f"rejected rows of {topic}: {count:,}",
-            remedy=f"the reasons are in {output.folder / (topic + '.dlq.jsonl')}; driftline schema "
-            "validate explains each line of the log",
+            remedy=with_rules(
+                f"the reasons are in {output.folder / (topic + '.dlq.jsonl')}; driftline schema "
+                "validate explains each line of the log",
+                "Values of an event",
+            ),
         )
 
 
@@ -189,7 +202,10 @@ def check_data(output: Results, metrics: list[WindowFigures]) -> Iterator[CheckR
                 check="drift",
                 level="note",
                 message=f"{name}: every drift result is insufficient_data",
-                remedy="widen detection_window, or wait for more predictions",
+                remedy=with_rules(
+                    "widen detection_window, or wait for more predictions",
+                    "Windows that data cover in part",
+                ),
             )
 
 
@@ -236,7 +252,7 @@ def _check_truths(name: str, final: list[WindowFigures]) -> Iterator[CheckResult
             level="note",
             message=f"{name}: predictions have no score, so there is no ROC AUC, no Brier score "
             "and no recommended threshold",
-            remedy='send "score", the probability of the positive class',
+            remedy=with_rules('send "score", the probability of the positive class', "Scores"),
         )
 
 

@@ -32,6 +32,7 @@ from driftline.agents.inprocess.run_identity import (
     release,
 )
 from driftline.agents.inprocess.run_summary import Progress, ReplaySummary
+from driftline.agents.input_rules import with_rules
 from driftline.agents.label_notes import label_notes
 from driftline.agents.recorded.dead_letters import DeadLetters
 from driftline.agents.recorded.lines import LogError
@@ -713,9 +714,8 @@ def _notes(
     """Sentences about facts that the results do not show."""
     notes = []
     if source == out / TABLE_LOG_FOLDER:
-        notes.append(
-            f"the rows of the table were sorted by event time; the log made from them is {source}"
-        )
+        sentence = "the rows of the table were sorted by event time; the log made from them is"
+        notes.append(with_rules(f"{sentence} {source}", "Tables"))
     for report in reports_of(source):
         notes += report.notes
     notes += [order.sentence(topic) for topic, order in checkpoint.order.items() if order.sorted]

@@ -10,6 +10,7 @@ from driftline.agents.doctor.data_findings import (
     labelled_predictions,
     stray_labels,
 )
+from driftline.agents.input_rules import with_rules
 from driftline.agents.recorded.row_order import duration
 from driftline.agents.uncounted_rows import MAX_LOST_SHARE, Uncounted
 from driftline.schemas.check_result import CheckResult
@@ -34,7 +35,9 @@ def of_topics(topics: Sequence[TopicRead]) -> Iterator[CheckResult]:
                 check="data",
                 level="problem",
                 message="no prediction was accepted",
-                remedy="driftline schema validate explains each line",
+                remedy=with_rules(
+                    "driftline schema validate explains each line", "Values of an event"
+                ),
             )
 
 
@@ -106,7 +109,10 @@ def of_version(
             level="note",
             message=f"{name}: all scores lie between {version.score_low:.6g} and "
             f"{version.score_high:.6g}",
-            remedy="none if the event is that rare; else compare them with what the model gives",
+            remedy=with_rules(
+                "none if the event is that rare; else compare them with what the model gives",
+                "Scores",
+            ),
         )
     noted = list(_features(name, version))
     yield from noted[:MOST_FEATURES]
@@ -128,8 +134,11 @@ def _delays(name: str, version: VersionRead) -> Iterator[CheckResult]:
             check="delays",
             level="note",
             message=f"{name}: every truth counts as known at the time of its prediction",
-            remedy="give truths the time at which they became known (in a table: label_timestamp), "
-            "else figures by maturity say nothing",
+            remedy=with_rules(
+                "give truths the time at which they became known (in a table: label_timestamp), "
+                "else figures by maturity say nothing",
+                "Times",
+            ),
         )
     elif delays.p99_ms > NEAR_HORIZON * delays.horizon_ms:
         yield CheckResult(
@@ -137,7 +146,9 @@ def _delays(name: str, version: VersionRead) -> Iterator[CheckResult]:
             level="note",
             message=f"{name}: truths come up to {duration(delays.max_ms)} after their prediction, "
             f"and those after the label horizon of {duration(delays.horizon_ms)} do not count",
-            remedy="lengthen label_horizon if truths come later",
+            remedy=with_rules(
+                "lengthen label_horizon if truths come later", "Order and loss of a recorded log"
+            ),
         )
 
 
@@ -150,14 +161,19 @@ def _features(name: str, version: VersionRead) -> Iterator[CheckResult]:
                 check="features",
                 level="note",
                 message=f"{name}: feature {quoted(feature.name)} has numbers and texts",
-                remedy="send one kind; drift looks at each kind by itself",
+                remedy=with_rules(
+                    "send one kind; drift looks at each kind by itself", "Features that change"
+                ),
             )
         if (missing := _missing_span(feature, first_ms, last_ms, gap_ms)) is not None:
             yield CheckResult(
                 check="features",
                 level="note",
                 message=f"{name}: feature {quoted(feature.name)} {missing}",
-                remedy="ask its source whether it was meant to begin or to end there",
+                remedy=with_rules(
+                    "ask its source whether it was meant to begin or to end there",
+                    "Features that change",
+                ),
             )
 
 

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from driftline.agents.input_rules import with_rules
 from driftline.agents.recorded.log_files import NEEDED, decoders
 from driftline.agents.recorded.merge import columns_by_topic
 from driftline.agents.recorded.row_order import RowOrder
@@ -81,9 +82,10 @@ def _rejected(topic: str, portion: Portion) -> Iterator[str]:
     if len(portion.rejects) <= MAX_LOST_SHARE * rows:
         return
     for rejected in of_rejects(topic, portion.rejects):
-        yield (
+        yield with_rules(
             f"of the first {rows:,} rows of {topic} {rejected.rows:,} are rejected as "
-            f"{rejected.reason}, for example {rejected.example}"
+            f"{rejected.reason}, for example {rejected.example}",
+            rejected.section or "Values of an event",
         )
 
 
@@ -99,11 +101,12 @@ def _apart(
     """Whether no truth that is known before the last of these predictions has one."""
     early = int(np.count_nonzero(truths.timestamp_ms <= predictions.timestamp_ms.max()))
     if early >= LEAST_TRUTHS and not met:
-        yield (
+        yield with_rules(
             f"of the first {early:,} truths none has a prediction among the first "
             f"{len(predictions):,}, though they were known by then; their ids are such as "
             f'"{truths.ids[0].decode()}", those of predictions such as '
-            f'"{predictions.ids[0].decode()}"'
+            f'"{predictions.ids[0].decode()}"',
+            "Ids and names",
         )
 
 
@@ -138,7 +141,8 @@ def _labels(
         scored = higher_scored(_score_ranges(predictions, model))
         labels = msgspec.structs.replace(labels, scored=scored)
         report = labels.settle(actual, predicted, configured).report(model, configured)
-        yield from (f"in the first rows, {warning}" for warning in report.warnings)
+        for warning in report.warnings:
+            yield with_rules(f"in the first rows, {warning}", "Labels")
 
 
 def _score_ranges(predictions: PredictionColumns, model: str) -> dict[str, ScoreRange]:

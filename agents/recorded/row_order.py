@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
+from driftline.agents.input_rules import with_rules
 from driftline.agents.recorded.event_times import NO_TIME, Ints, event_times
 from driftline.agents.recorded.lines import CHUNK_BYTES, LineFile
 from driftline.agents.recorded.sort_by_time import RUN_BYTES, LinesByTime
@@ -69,10 +70,11 @@ class RowOrder(Struct, frozen=True):
 
     def sentence(self, topic: str) -> str:
         """What was found, what was done, and how to have it otherwise."""
-        return (
+        return with_rules(
             f"{self.behind:,} of {self.rows:,} rows of {topic} lay up to {duration(self.most_ms)} "
             "behind rows before them and would have been late, so the rows were sorted by event "
-            "time (--keep-order takes the order of the file as the order of arrival)"
+            "time (--keep-order takes the order of the file as the order of arrival)",
+            "Order and loss of a recorded log",
         )
 
 

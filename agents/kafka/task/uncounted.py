@@ -14,6 +14,7 @@ from typing import Final, get_args
 import msgspec
 from prometheus_client import Counter
 
+from driftline.agents.input_rules import with_rules
 from driftline.agents.uncounted_rows import (
     JOIN_REASONS,
     KEY_REASONS,
@@ -116,7 +117,8 @@ class WorkerTally:
                 (
                     wrong_keys,
                     "may not meet their counterparts, because of their keys ({}); "
-                    f"{KEY_REMEDY}; not_counted and the log have examples",
+                    f"{with_rules(KEY_REMEDY, 'Keys on Kafka')}; not_counted and the log have "
+                    "examples",
                 ),
             ):
                 if is_much(reasons.total(), received):

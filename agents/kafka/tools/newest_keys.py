@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from driftline.agents.input_rules import with_rules
 from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.ranges import offset_ranges, read_all
 from driftline.agents.kafka.task.uncounted import is_much
@@ -109,9 +110,10 @@ class NewestKeys(Struct, frozen=True):
     @property
     def remedy(self) -> str:
         """What to do if there are findings."""
-        return (
+        return with_rules(
             "send the prediction id as the key of each record, with one partitioner for both "
-            "topics, or set rekey = true under [kafka]"
+            "topics, or set rekey = true under [kafka]",
+            "Keys on Kafka",
         )
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, runtime_checkable
 
-from driftline.agents.recorded.lines import LogError
 from driftline.agents.recorded.tables.table import BATCH_ROWS, Column, Kind
+from driftline.agents.recorded.tables.table_error import TableError
 
 if TYPE_CHECKING:
     import pyarrow
@@ -89,7 +89,7 @@ class ArrowTable:
             import pyarrow.compute
             import pyarrow.parquet
         except ImportError as error:
-            raise LogError(
+            raise TableError(
                 f'{path}: reading Parquet needs pyarrow: pip install "driftline[parquet]"'
             ) from error
         self._pyarrow = pyarrow
@@ -135,7 +135,7 @@ class ArrowTable:
                 array = array.flatten()[field.key]
             return field.values(array)
         except (self._pyarrow.ArrowException, *_FAULTS) as error:
-            raise LogError(
+            raise TableError(
                 f"{self.name}: column {field.name!r} cannot be read after row {row} ({error}); "
                 f"correct it where the table is written, or leave it out: --drop {field.name}"
             ) from error
@@ -157,9 +157,9 @@ class ArrowTable:
         except (self._pyarrow.ArrowException, OSError) as error:
             raise self._unreadable(error) from error
 
-    def _unreadable(self, error: Exception) -> LogError:
+    def _unreadable(self, error: Exception) -> TableError:
         what = "is no Parquet file that can be read" if self._is_parquet else "cannot be read"
-        return LogError(f"{self._path if self._is_parquet else self.name}: {what} ({error})")
+        return TableError(f"{self._path if self._is_parquet else self.name}: {what} ({error})")
 
 
 def spool(frame: ArrowStream, name: str, path: Path) -> ArrowTable:
@@ -180,7 +180,7 @@ def spool(frame: ArrowStream, name: str, path: Path) -> ArrowTable:
     try:
         import pyarrow
     except ImportError as error:
-        raise LogError(
+        raise TableError(
             f'{name}: reading a data frame needs pyarrow: pip install "driftline[parquet]"'
         ) from error
     try:
@@ -190,7 +190,7 @@ def spool(frame: ArrowStream, name: str, path: Path) -> ArrowTable:
                 file.write_batch(batch)
     except (pyarrow.ArrowException, *_FAULTS) as error:
         causes = ": ".join(str(cause) for cause in error.args)
-        raise LogError(
+        raise TableError(
             f"{name}: {type(frame).__name__} cannot be read ({causes}); give every column values "
             "of one type, such as frame['column'].astype(str), and a name of its own"
         ) from error

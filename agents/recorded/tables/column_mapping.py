@@ -13,12 +13,11 @@ from typing import Final
 
 from msgspec import Struct
 
-from driftline.agents.recorded.lines import LogError
 from driftline.agents.recorded.tables.arrow_table import KEYED
 from driftline.agents.recorded.tables.column_names import is_nameless, listed, unique_names
 from driftline.agents.recorded.tables.field_fits import JUDGED, misfit
-from driftline.agents.recorded.tables.file_content import PAGE
 from driftline.agents.recorded.tables.table import Column, Kind, Table
+from driftline.agents.recorded.tables.table_error import TableError
 from driftline.agents.recorded.tables.written_values import ColumnFacts
 from driftline.schemas.aliases import ALIASES
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
@@ -172,7 +171,7 @@ def map_predictions(table: Table, options: Options) -> ColumnMapping:
     for field, column in options.mapping.items():
         if field not in _FIELDS and not _is_keyed(field):
             known = ", ".join([*sorted(_FIELDS), *(f"{name}.NAME" for name in KEYED)])
-            raise LogError(
+            raise TableError(
                 f"{options.map(field, column)}: unknown field {field!r}; fields are {known}"
             )
     return _Planned(table, options, of_truths=False).mapping()
@@ -189,7 +188,7 @@ def map_truths(table: Table, options: Options) -> ColumnMapping:
     for field, column in options.mapping.items():
         if field not in _FIELDS_OF_TRUTHS:
             known = ", ".join(sorted(_FIELDS_OF_TRUTHS))
-            raise LogError(
+            raise TableError(
                 f"{options.map(field, column)}: unknown field {field!r} of ground truth; "
                 f"fields are {known}"
             )
@@ -231,7 +230,7 @@ class _Planned:
         )
         for column in options.features:
             if column in named:
-                raise LogError(
+                raise TableError(
                     f"{table.name}: column {column!r} is named by --features and by "
                     f"{options.map(named[column], column)}; leave one of the two out"
                 )
@@ -259,7 +258,7 @@ class _Planned:
             self._use(place, facts.get(place.index), has_comma_elsewhere) for place in self._places
         )
         if not any(use.field is not None for use in uses):
-            raise LogError(f"{self._table.name}: no column is used, so its rows have no values")
+            raise TableError(f"{self._table.name}: no column is used, so its rows have no values")
         return ColumnMapping(uses, self._constants)
 
     def _check_named(self, named: Mapping[str, str]) -> None:
@@ -267,11 +266,11 @@ class _Planned:
             if column not in self._names:
                 twins = [name for name in self._names if name.startswith(f"{column}#")]
                 if twins:
-                    raise LogError(
+                    raise TableError(
                         f"{self._options.map(field, column)}: two columns are called {column!r}; "
                         f"say which one is meant: {listed(twins)}"
                     )
-                raise LogError(
+                raise TableError(
                     f"{self._options.map(field, column)}: {self._table.name} has no column "
                     f"{column!r}; it has {listed(self._names)}"
                 )
@@ -288,7 +287,7 @@ class _Planned:
             is_feature = name in self._options.features
             place.why = "--features" if is_feature else self._options.option
             if column.unusable:
-                raise LogError(
+                raise TableError(
                     f"{self._options.map(place.field, name)}: column {name!r} of "
                     f"{self._table.name} is {column.unusable}"
                 )
@@ -442,7 +441,7 @@ class _Planned:
                 both = (
                     f"columns {columns[place.field]!r} and {place.name!r} both hold {place.field}"
                 )
-                raise LogError(
+                raise TableError(
                     f"{self._table.name}: {both}; name one with "
                     f"{self._options.map(place.field, 'COLUMN')}, or leave one out with --drop"
                 )
@@ -452,13 +451,13 @@ class _Planned:
         fields, table = self._fields(), self._table.name
         for field in NEEDED_OF_TRUTHS if self._of_truths else NEEDED:
             if field not in fields:
-                raise LogError(
+                raise TableError(
                     f"{table}: no column for {field}; name it with "
                     f"{self._options.map(field, 'COLUMN')}, or give every row one value with "
                     f"{self._options.map(field, '=VALUE')} {self._listed()}"
                 )
         if not self._of_truths and not fields.intersection(OUTPUTS):
-            raise LogError(
+            raise TableError(
                 f"{table}: no column for prediction, score or scores.CLASS; "
                 f"name one with {self._options.map('score', 'COLUMN')} {self._listed()}"
             )
@@ -471,7 +470,7 @@ class _Planned:
             if place.field is None and place.column.unusable
         ]
         read_as = f"; read as {self._table.read_as}" if self._table.read_as else ""
-        return f"(columns: {listed(self._names)}{read_as}{''.join(reasons)}; rules: {PAGE}, Tables)"
+        return f"(columns: {listed(self._names)}{read_as}{''.join(reasons)})"
 
 
 def _feature_kind(facts: ColumnFacts, has_comma_elsewhere: bool) -> tuple[Kind, str, bool]:

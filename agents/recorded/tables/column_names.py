@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from driftline.agents.recorded.lines import LogError
+from driftline.agents.recorded.tables.table_error import TableError
 
 _UNNAMED: Final = re.compile(r"Unnamed: [0-9]+")  # what pandas makes of a column without a heading
 
@@ -58,13 +58,15 @@ def unique_names(
     known = {*names, *headings}
     for name in dropped:
         if name not in known:
-            raise LogError(f"{table}: has no column {name!r} to leave out; it has {listed(names)}")
+            raise TableError(
+                f"{table}: has no column {name!r} to leave out; it has {listed(names)}"
+            )
     for heading, count in counts.items():
         if heading and count > 1:
             _resolve(heading, headings, names, mentioned, left_out, table)
     if len(set(names)) < len(names):
         twice = next(name for name, count in Counter(names).items() if count > 1)
-        raise LogError(f"{table}: two columns are called {twice!r}; rename one in the header")
+        raise TableError(f"{table}: two columns are called {twice!r}; rename one in the header")
     return names, left_out
 
 
@@ -83,7 +85,7 @@ def _resolve(
         number = "two" if len(same) == 2 else str(len(same))
         places = " and ".join(str(index + 1) for index in same)
         last = names[same[-1]]
-        raise LogError(
+        raise TableError(
             f"{table}: {number} columns are called {heading!r} (columns {places}, called "
             f"{listed([names[index] for index in same])} here); leave one out with "
             f"--drop '{last}' (in Python drop=[{last!r}]), or rename it in the header"

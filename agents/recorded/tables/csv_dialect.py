@@ -19,7 +19,7 @@ from typing import IO, Final
 
 from msgspec import Struct
 
-from driftline.agents.recorded.lines import LogError
+from driftline.agents.recorded.tables.table_error import TableError
 
 SEPARATORS: Final = (",", ";", "\t", "|")
 NAMES: Final = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
@@ -98,18 +98,18 @@ def detect_dialect(file: IO[bytes], table: Path, names: frozenset[str]) -> Diale
     encoding = _encoding(head, table)
     text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(head, is_whole)
     if not text.strip():
-        raise LogError(f"{table}: is empty; a header with the names of the columns is needed")
+        raise TableError(f"{table}: is empty; a header with the names of the columns is needed")
     separators: Sequence[str] = SEPARATORS
     skipped = 0
     if found := _SEPARATOR_LINE.match(text):
         separators, skipped, text = found[1], 1, text[found.end() :]
     if text.lstrip()[:1] in ("{", "["):
-        raise LogError(
+        raise TableError(
             f"{table}: holds JSON, not CSV; name it predictions.jsonl, in a folder with "
             "ground-truth.jsonl, and replay the folder"
         )
     if text.lstrip()[:1] == "<":
-        raise LogError(f"{table}: holds HTML or XML, not CSV; export the table as CSV")
+        raise TableError(f"{table}: holds HTML or XML, not CSV; export the table as CSV")
     best = max(
         (
             _Attempt.of(text, is_whole, separator, quote, skips_blanks)
@@ -193,21 +193,21 @@ def _encoding(head: bytes, table: Path) -> str:
     zeros = head[:4096].count(0)
     if zeros > len(head[:4096]) // 4:
         order = "LE" if head[1:2] == b"\0" else "BE"
-        raise LogError(
+        raise TableError(
             f"{table}: has a zero byte in every second place, as UTF-16 without a mark at its "
             f"beginning; convert it: {_convert(f'UTF-16{order}', table)}"
         )
     return "utf-8"
 
 
-def not_utf8(table: Path, error: UnicodeDecodeError, place: str) -> LogError:
+def not_utf8(table: Path, error: UnicodeDecodeError, place: str) -> TableError:
     """The refusal of a file with bytes that its encoding does not have."""
     if error.encoding.lower().startswith(("utf-16", "utf-32", "utf_16", "utf_32")):
-        return LogError(
+        return TableError(
             f"{table}: {place} is no {error.encoding.upper()} ({error.reason}), which the mark at "
             "the beginning of the file announces; the file is damaged or cut off, write it again"
         )
-    return LogError(
+    return TableError(
         f"{table}: {place} is not UTF-8 (byte {error.object[error.start]:#04x}); if the file was "
         f"written on Windows or as Latin-1, convert it: {_convert('WINDOWS-1252', table)}"
     )

@@ -15,10 +15,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from driftline.agents.recorded.lines import LogError
 from driftline.agents.recorded.tables.csv_dialect import Dialect, detect_dialect, not_utf8
-from driftline.agents.recorded.tables.file_content import PAGE, open_bytes
+from driftline.agents.recorded.tables.file_content import open_bytes
 from driftline.agents.recorded.tables.table import BATCH_ROWS, Column
+from driftline.agents.recorded.tables.table_error import TableError
 
 # The standard library's limit, 131,072 characters, would refuse a table with a long text.
 MAX_VALUE_CHARACTERS: Final = 16 << 20
@@ -118,19 +118,19 @@ class CsvTable:
                 raise not_utf8(self._path, error, "something in it") from error
             yield _Rows(text, self._dialect, self._path)
 
-    def _ragged(self, rows: _Rows, row: Sequence[str]) -> LogError:
+    def _ragged(self, rows: _Rows, row: Sequence[str]) -> TableError:
         file = shlex.quote(str(self._path))
         width = self._header_width
         named = "" if width == len(self.columns) else " besides the row name"
         if width == 1:
-            return LogError(
+            return TableError(
                 f"{self._path}: {rows.place} has {len(row)} values, the header has one; if line "
                 f"{rows.first_line} is no header, take it out: sed {rows.first_line}d {file}"
             )
-        return LogError(
+        return TableError(
             f"{self._path}: {rows.place} has {len(row)} values, the header has {width}{named}; put "
             "a value that holds the separator in quotes, or take the row out: "
-            f"sed {rows.line}d {file} (rules: {PAGE}, Tables)"
+            f"sed {rows.line}d {file}"
         )
 
 
@@ -185,7 +185,7 @@ class _Rows:
                 row = next(self.reader)
         except csv.Error as error:
             self.number += 1
-            raise LogError(f"{self._path}: {self.place} is no CSV: {self._why(error)}") from error
+            raise TableError(f"{self._path}: {self.place} is no CSV: {self._why(error)}") from error
         except UnicodeDecodeError as error:
             place = f"something after line {self.line - 1}" if self.line > 1 else "something in it"
             raise not_utf8(self._path, error, place) from error

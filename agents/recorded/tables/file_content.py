@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from driftline.agents.recorded.lines import LogError
+from driftline.agents.recorded.tables.table_error import TableError
 
 SUFFIXES: Final = (".csv", ".tsv", ".parquet")
 COMPRESSED: Final = (".gz", ".zst")
-PAGE: Final = "docs/inputs.md"
-"""The page with the rules, for messages."""
 
 _PARQUET: Final = b"PAR1"
 _GZIP: Final = b"\x1f\x8b"
@@ -65,21 +64,21 @@ def is_parquet(table: Path) -> bool:
         return True
     if table_suffix(table) == ".parquet":
         if not head:
-            raise LogError(f"{table}: is empty, so it is no Parquet file; write it again")
+            raise TableError(f"{table}: is empty, so it is no Parquet file; write it again")
         with _opened(table, head) as file:
             if not head.startswith((_GZIP, _ZSTD)):
-                raise LogError(
+                raise TableError(
                     f"{table}: is no Parquet file that can be read (it begins with {head[:4]!r}, "
                     "not with 'PAR1'); if it is text, name it .csv"
                 )
             if file.read(len(_PARQUET)) == _PARQUET:
-                raise LogError(
+                raise TableError(
                     f"{table}: is a compressed Parquet file, which can only be read unpacked; "
                     f"unpack it: {_unpack(table, head)}"
                 )
     for first, what, way_out in _OTHERS:
         if head.startswith(first):
-            raise LogError(
+            raise TableError(
                 f"{table}: is {what}, not CSV or Parquet; "
                 + way_out.format(file=shlex.quote(str(table)))
             )
@@ -100,13 +99,13 @@ def open_bytes(table: Path) -> Iterator[IO[bytes]]:
         with _opened(table, head) as file:
             yield file
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise LogError(
+        raise TableError(
             f"{table}: its gzip data are damaged or cut off ({error}); copy the file again"
         ) from error
     except OSError as error:
         if not head.startswith(_ZSTD):
             raise
-        raise LogError(
+        raise TableError(
             f"{table}: its zstd data are damaged or cut off ({error}); copy the file again"
         ) from error
 
@@ -128,7 +127,7 @@ def _opened(table: Path, head: bytes) -> Iterator[IO[bytes]]:
         try:
             import pyarrow
         except ImportError as error:
-            raise LogError(
+            raise TableError(
                 f"{table}: is compressed by zstd, which needs pyarrow: "
                 f'pip install "driftline[parquet]"; or unpack it: {_unpack(table, head)}'
             ) from error

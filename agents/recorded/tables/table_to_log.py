@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from driftline.agents.garbage_collection import rarely_collecting
+from driftline.agents.input_rules import with_rules
 from driftline.agents.recorded.lines import LogError
 from driftline.agents.recorded.sort_by_time import LinesByTime
 from driftline.agents.recorded.tables.arrow_table import ArrowTable
@@ -33,6 +34,7 @@ from driftline.agents.recorded.tables.csv_table import CsvTable
 from driftline.agents.recorded.tables.file_content import is_parquet
 from driftline.agents.recorded.tables.row_events import Event, RowEvents
 from driftline.agents.recorded.tables.table import Table
+from driftline.agents.recorded.tables.table_error import TableError
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 
 REPORTS_FILE: Final = "tables.jsonl"
@@ -194,11 +196,12 @@ def write_predictions(
     notes = _notes(table)
     if untimed and mapping.has(TRUTH_TIME):
         column = next(use.column for use in mapping.uses if use.field == TRUTH_TIME)
-        notes.append(
+        note = (
             f"{table.name}: {untimed:,} rows have a label but no {column}, so when it became known "
             f"is not known, and it is rejected; fill {column}, or count every label as known with "
             f"its prediction: {options.drop_column(column)}"
         )
+        notes.append(with_rules(note, "Tables"))
     _write_report(TableReport(mapping.uses, notes), folder)
 
 
@@ -237,9 +240,10 @@ def write_truths(
 def _notes(table: Table) -> list[str]:
     notes = []
     if table.read_as:
-        notes.append(f"{table.name} was read as {table.read_as}")
+        notes.append(with_rules(f"{table.name} was read as {table.read_as}", "Tables"))
     if table.blank_rows:
-        notes.append(f"{table.name}: {table.blank_rows:,} rows without any value were left out")
+        note = f"{table.name}: {table.blank_rows:,} rows without any value were left out"
+        notes.append(with_rules(note, "Tables"))
     return notes
 
 
@@ -250,12 +254,12 @@ def _write_report(report: TableReport, folder: Path) -> None:
 
 def _check_joinable(mapping: ColumnMapping, name: str, options: Options) -> None:
     if mapping.has("label"):
-        raise LogError(
+        raise TableError(
             f"{name}: has a column for label, and ground_truth is given too; "
             "leave one of the two out"
         )
     if not mapping.has("prediction_id"):
-        raise LogError(
+        raise TableError(
             f"{name}: no column for prediction_id, by which ground_truth is joined; "
             f"name it with {options.map('prediction_id', 'COLUMN')}"
         )
@@ -288,7 +292,7 @@ def _lines(events: Sequence[Event | None], first: int, table: str) -> list[bytes
     try:
         return _encode_lines(values).split(b"\n")[:-1]
     except (TypeError, ValueError) as error:
-        raise LogError(
+        raise TableError(
             f"{table}: a value of rows {first} to {first + len(events) - 1} cannot be written as "
             f"JSON ({error}); convert the column, or leave it out with --drop"
         ) from error
