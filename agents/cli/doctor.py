@@ -79,6 +79,7 @@ def _run_checks(
 
     from driftline.agents.configuration import checked_config
     from driftline.agents.doctor import output_folder, state_size
+    from driftline.agents.doctor.feature_shares import check_feature_shares
     from driftline.agents.output_folder import ReadError
     from driftline.schemas.config import ConfigError
 
@@ -122,6 +123,7 @@ def _run_checks(
         results += output_folder.check_faults(metrics)
         results += output_folder.check_losses(metrics)
         results += output_folder.check_data(output, metrics)
+        results += check_feature_shares(output.drift.structs())
     except ReadError as error:
         results.append(
             CheckResult(

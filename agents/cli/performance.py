@@ -116,7 +116,7 @@ def summary(
     if any(not record.final for record in records):
         click.echo("* not final: truths may still arrive, a later rung counts more of them")
     if any(_is_withheld(record, shown) for record in records):
-        print_wrapped(f"what is withheld, or has other labels: {see('Labels', 'Scores')}")
+        print_wrapped(f"why a figure is withheld, or a row in none: {see('Labels', 'Scores')}")
     if losses := list(dict.fromkeys(loss for record in records for loss in record.losses)):
         print_wrapped(
             "! the window may lack rows that were lost before they were read: "

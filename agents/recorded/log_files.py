@@ -25,8 +25,8 @@ FOLLOWED = (REGISTRY_EVENTS, REGISTRY_EFFECTS, REFERENCE_PROFILES)
 
 
 def decoders(latest_ms: int, missing_labels: Collection[str]) -> dict[str, tuple[Decode, Decode]]:
-    """The decoder of each input topic, for a plain and for an exported file; `missing_labels` are
-    the texts that stand for no label.
+    """The decoder of each input topic, for a plain file or a table, and for the export of a broker;
+    `missing_labels` are the texts that stand for no label.
 
     An export marks the values that the live run rejected as too far ahead of its clock; they are
     not checked against another clock.

@@ -64,7 +64,8 @@ class ExportedLine(Struct, frozen=True, forbid_unknown_fields=True, omit_default
     `value` is a value that is one line of JSON, `value_base64` any other; a record without a value
     has neither. `refused` marks a value
     that the live run sent to its dead-letter topic; a replay rejects it for the same reason.
-    Without `partition` the key decides, as in a plain file.
+    Without `partition` it is the row of a table: the key decides, and its time is compared with the
+    clock, as in a plain file.
     """
 
     offset: int
@@ -181,7 +182,7 @@ class TopicLog:
     path
         The file.
     decode
-        Decoders of the topic's values: in a plain, and in an exported file.
+        Decoders of the topic's values: in a plain file or a table, and in the export of a broker.
     columns
         Makes columns of decoded rows and their offsets; without it rows stay a list.
     position
@@ -208,8 +209,9 @@ class TopicLog:
         self._columns = columns
         self.position = position or Position()
         self._is_sorted = is_sorted
-        self.exported = not is_sorted and is_exported(path)
-        self._decode = decode[1] if self.exported else decode[0]
+        first = None if is_sorted else _first_exported(path)
+        self.exported = first is not None
+        self._decode = decode[0] if first is None or first.partition is None else decode[1]
         self._lines = LineFile(path, byte=self.position.byte)
         self._blocks: list[_Block] = []
         self._used = 0  # lines of the first block that `take` has returned
@@ -416,15 +418,19 @@ _TIMESTAMP = attrgetter("timestamp_ms")
 
 def is_exported(path: Path) -> bool:
     """Whether the first line of a file is a line of an exported log."""
+    return _first_exported(path) is not None
+
+
+def _first_exported(path: Path) -> ExportedLine | None:
+    """The first line of an exported log; None for a plain file."""
     with LineFile(path) as lines:
         first = lines.read()
     if first is None:
-        return False
+        return None
     try:
-        _EXPORTED.decode(first.values[0])
+        return _EXPORTED.decode(first.values[0])
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
-    return True
+        return None
 
 
 def exported_value(line: bytes) -> bytes:

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from driftline.agents.cli.program import driftline
+from driftline.agents.doctor.feature_shares import check_feature_shares
 from driftline.agents.doctor.installation import check_python
 from driftline.agents.doctor.state_size import (
     DIMENSION_BYTES,
@@ -18,7 +19,9 @@ from driftline.agents.doctor.state_size import (
     mean_stay_ms,
 )
 from driftline.schemas.config import parse_config
-from driftline.schemas.times import DAY_MS, HOUR_MS
+from driftline.schemas.results import Drift
+from driftline.schemas.times import DAY_MS, HOUR_MS, format_time
+from tests.streams.figures import START_MS, drift
 
 
 def test_old_python_is_a_problem_and_a_new_one_is_not():
@@ -93,6 +96,48 @@ def test_invalid_configuration_is_a_problem_with_its_place(trial, tmp_path):
     code, results = run_checks("--config", config, "--out", tmp_path / "nowhere")
     assert code == 1
     assert "defaults.windows" in results[-1]["message"]
+
+
+def shares(target: str, day: int, now: float, level: str, method: str = "missing") -> Drift:
+    name = {"missing": "missing_share", "kind": "other_kind_share"}[method]
+    details = {name: now, f"reference_{name}": 0.0}
+    end_ms = START_MS + day * DAY_MS
+    return drift(end_ms, target=target, method=method, level=level, details=details)
+
+
+def test_features_that_are_missing_in_the_newest_judged_window_are_named():
+    results = [
+        shares("feature:back", 7, 1.0, "severe"),  # has its values again in the window after
+        shares("feature:income", 7, 0.2, "moderate"),
+        shares("feature:income", 8, 0.3, "severe"),
+        shares("feature:\x1bage", 8, 0.05, "mild"),
+        shares("feature:plan", 8, 0.001, "none"),
+        shares("feature:zip", 8, 0.25, "severe", method="kind"),
+        shares("feature:income", 9, 1.0, "insufficient_data"),  # covered in part
+    ]
+    end = format_time(START_MS + 8 * DAY_MS)
+    assert [
+        (found.check, found.level, found.message) for found in check_feature_shares(results)
+    ] == [
+        (
+            "features",
+            "note",
+            f"churn 1.0.0: feature {name} is {words} of the window to {end}, in 0.0% of the "
+            f"reference ({level})",
+        )
+        for name, words, level in (
+            ('"income"', "missing in 30.0%", "severe"),
+            ('"\\u001bage"', "missing in 5.0%", "mild"),
+            ('"zip"', "of another kind in 25.0%", "severe"),
+        )
+    ]
+
+
+def test_of_many_missing_features_ten_are_named():
+    results = [shares(f"feature:f{number}", 7, 1.0, "severe") for number in range(14)]
+    *named, last = check_feature_shares(results)
+    assert len(named) == 10
+    assert last.message == "churn 1.0.0: 4 more findings like these"
 
 
 def test_run_of_another_configuration_is_noted(trial):

@@ -16,6 +16,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 from click.testing import CliRunner
 
@@ -204,6 +206,42 @@ def test_labels_of_a_table_are_the_texts_that_it_has(
     right = sum(a == b for a, b in zip(predicted, actual, strict=True))
     assert (day.labels, day.n) == (sorted(labels), ROWS)
     assert day.metrics["accuracy"] == round(right / ROWS, 6)
+
+
+@pytest.mark.parametrize(
+    ("form", "ahead"),
+    [
+        ("csv", "2099-01-01T00:00:00Z"),
+        ("csv", "9999-12-31"),
+        ("parquet", "2999-01-01 00:00:00"),
+        ("json lines", "9999-12-31"),
+        ("dictionaries", "2999-01-01T00:00:00Z"),
+    ],
+)
+def test_a_row_ahead_of_the_clock_is_rejected_in_every_form(
+    tmp_path: Path, form: str, ahead: str
+) -> None:
+    rows = drawn()
+    predictions, truths = events([{"score": score} for score, _ in rows], [t for _, t in rows])
+    for event in predictions:
+        event["timestamp"] = utc(event["timestamp"]).isoformat()
+    predictions[7]["timestamp"] = ahead
+    columns = {name: [event[name] for event in predictions] for name in predictions[0]}
+    source: Any = predictions
+    if form == "csv":
+        source = table_of(tmp_path / "table.csv", columns)
+    elif form == "parquet":
+        source = tmp_path / "table.parquet"
+        pyarrow.parquet.write_table(pyarrow.table(columns), source)
+    elif form == "json lines":
+        source = tmp_path / "predictions.jsonl"
+        write_lines(source, predictions)
+    results = driftline.replay(source, truths, config={"defaults": CONFIG}, out=tmp_path / "out")
+    assert results.summary is not None
+    assert results.summary.rejected == {"predictions": {"too_far_ahead": 1}}
+    (day,) = final_days(results)
+    counted = rows[:7] + rows[8:]
+    assert (shown(day), day.n) == (pytest.approx(expected(counted), abs=0.001), ROWS - 1)
 
 
 @pytest.mark.parametrize(

@@ -249,16 +249,18 @@ def beyond_float(number: float) -> Any:
 
 
 def time_of(text: str) -> Any:
-    """Milliseconds since the epoch if a text is an event time, else the text, which decoding
+    """The time of an event, as `event_time`, if a text is one; else the text, which decoding
     rejects with a precise message.
 
     Examples
     --------
     >>> time_of("2026-01-05 00:00:01.2345"), time_of("1767571200"), time_of("soon")
     (1767571201234, 1767571200000, 'soon')
+    >>> time_of("9999-12-31")  # as an integer it would be microseconds of 1978
+    '9999-12-31T00:00:00Z'
     """
     try:
-        return parse_event_time(text)
+        return event_time(parse_event_time(text))
     except ValueError:
         return text
 
