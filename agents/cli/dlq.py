@@ -17,7 +17,6 @@ from driftline.agents.cli.output import WrongInput, example, json_option, minute
 from driftline.agents.cli.tables import print_table, print_wrapped
 from driftline.agents.input_rules import see
 from driftline.agents.terminal import print_json
-from driftline.agents.uncounted_rows import section_of
 
 if TYPE_CHECKING:
     from driftline.agents.kafka.tools.dead_letters import BrokerLetter, Selection
@@ -180,6 +179,8 @@ def list_letters(
         ],
         empty="no dead letters",
     )
+    from driftline.agents.uncounted_rows import section_of
+
     sections = dict.fromkeys(section_of(row["reason"]) for row in rows)
     if named := [section for section in sections if section is not None]:
         print_wrapped(see(*named))
@@ -236,6 +237,8 @@ def show_letters(
     if as_json:
         print_json([{name: _as_json(value) for name, value in each.items()} for each in shown])
         return
+    from driftline.agents.uncounted_rows import section_of
+
     for at, each in enumerate(shown):
         if at:
             click.echo()

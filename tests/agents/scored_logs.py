@@ -33,12 +33,12 @@ def replayed(
     rows: list[dict[str, Any]], truths: list[Any], **settings: Any
 ) -> tuple[list[WindowFigures], driftline.Results]:
     """The final figures of each day, and all results."""
-    predictions, ground_truth = events(rows, truths)
+    predictions, ground_truth = both_topics(rows, truths)
     results = driftline.replay(predictions, ground_truth, config={"defaults": CONFIG | settings})
     return final_days(results), results
 
 
-def events(
+def both_topics(
     rows: list[dict[str, Any]], truths: list[Any]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Predictions with these fields, 240 a day, and their truths a minute later."""

@@ -59,7 +59,9 @@ def test_text_says_what_is_to_be_set_within_80_columns_and_without_escapes(log: 
     assert "output 0 with a label, 20 with a score from 0 to 0.95" in text
     assert "truths 20 rows have met one (100.0 %)" in text
     assert "set positive_label" in text
-    assert text.endswith("to be set or mended: 1; docs/inputs.md has the rules")
+    assert text.endswith(
+        'to be set or mended: 1 (see "Look before the first run" in docs/inputs.md)'
+    )
 
 
 def test_a_log_that_is_understood_ends_with_0(log: Path) -> None:
@@ -88,7 +90,7 @@ def test_columns_of_a_table_are_printed_first_and_mapped(tmp_path: Path) -> None
         words += ["--map", pair]
     done = invoke(*words, "--map", "model_version==1", "--drop", "x")
     assert done.exit_code == 0, done.output
-    assert done.output.startswith("columns of t.csv:")
+    assert done.output.startswith('columns of t.csv (see "Tables" in docs/inputs.md):')
     assert "left out" in done.output
     assert done.output.index("left out") < done.output.index("10 rows, 10 accepted")
 

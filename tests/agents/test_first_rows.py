@@ -58,7 +58,7 @@ def test_unknown_positive_label() -> None:
     predictions, truths = pairs(60, ("good", "bad"))
     assert notes_of(predictions, truths) == [
         "in the first rows, m: figures that need labels are withheld: positive label unknown; "
-        "set positive_label"
+        'set positive_label (see "Labels" in docs/inputs.md)'
     ]
     assert (
         notes_of(predictions, truths, CONFIG | {"models": {"m": {"positive_label": "bad"}}}) == []
@@ -83,7 +83,8 @@ def test_ids_that_do_not_meet() -> None:
     # The last truth is known after the last prediction.
     assert notes_of(predictions, truths) == [
         "of the first 59 truths none has a prediction among the first 60, though they were known "
-        'by then; their ids are such as "P0", those of predictions such as "p0"'
+        'by then; their ids are such as "P0", those of predictions such as "p0" '
+        '(see "Ids and names" in docs/inputs.md)'
     ]
     assert notes_of(predictions[:15], truths[:15]) == [], "too few to say so"
 

@@ -28,8 +28,8 @@ from tests.agents.scored_logs import (
     DAY,
     ROWS,
     START,
+    both_topics,
     drawn,
-    events,
     expected,
     final_days,
     replayed,
@@ -60,7 +60,7 @@ FORMS: dict[str, Callable[[int], Any]] = {
 @pytest.mark.parametrize(("form", "truth_form"), list(pairwise([*FORMS, "seconds"])))
 def test_a_truth_counts_from_its_delay_on_in_every_form_of_time(form: str, truth_form: str) -> None:
     rows = drawn()
-    predictions, truths = events([{"score": score} for score, _ in rows], [t for _, t in rows])
+    predictions, truths = both_topics([{"score": score} for score, _ in rows], [t for _, t in rows])
     for prediction, truth in zip(predictions, truths, strict=True):
         truth["timestamp"] = FORMS[truth_form](prediction["timestamp"] + 2 * DAY)
         prediction["timestamp"] = FORMS[form](prediction["timestamp"])
@@ -88,7 +88,7 @@ def test_a_time_that_was_never_set_is_told_and_makes_no_windows(
     never_set: object, place: int
 ) -> None:
     rows = drawn()
-    predictions, truths = events([{"score": score} for score, _ in rows], [t for _, t in rows])
+    predictions, truths = both_topics([{"score": score} for score, _ in rows], [t for _, t in rows])
     wrong = predictions[0] | {"prediction_id": "wrong", "timestamp": never_set}
     predictions.insert(place, wrong)
     results = driftline.replay(predictions, truths, config={"defaults": CONFIG})
@@ -116,7 +116,7 @@ IDS: dict[str, tuple[Callable[[int], Any], Callable[[int], Any]]] = {
 def test_ids_of_both_sides_meet(kind: str) -> None:
     rows = drawn()
     of_prediction, of_truth = IDS[kind]
-    predictions, truths = events([{"score": score} for score, _ in rows], [t for _, t in rows])
+    predictions, truths = both_topics([{"score": score} for score, _ in rows], [t for _, t in rows])
     for i in range(len(rows)):
         predictions[i] |= {"prediction_id": of_prediction(i), "model_version": 3}
         predictions[i]["segment"] = {"plan": None if i % 4 == 0 else "pro"}
@@ -150,7 +150,7 @@ def test_a_prediction_counts_without_a_feature(
         {"score": score, "features": {"age": i % 50, "income": value if lacks else 1000.0 + i}}
         for i, ((score, _), lacks) in enumerate(zip(rows, lacking, strict=True))
     ]
-    predictions, truths = events(outputs, [truth for _, truth in rows])
+    predictions, truths = both_topics(outputs, [truth for _, truth in rows])
     if in_json:
         source = tmp_path / "predictions.jsonl"
         write_lines(source, predictions)  # with NaN and Infinity, as services write them
@@ -222,7 +222,7 @@ def test_a_row_ahead_of_the_clock_is_rejected_in_every_form(
     tmp_path: Path, form: str, ahead: str
 ) -> None:
     rows = drawn()
-    predictions, truths = events([{"score": score} for score, _ in rows], [t for _, t in rows])
+    predictions, truths = both_topics([{"score": score} for score, _ in rows], [t for _, t in rows])
     for event in predictions:
         event["timestamp"] = utc(event["timestamp"]).isoformat()
     predictions[7]["timestamp"] = ahead
@@ -372,7 +372,7 @@ NAMES = ["\x1b[31mred\x1b[0m", "bell\x07", "\u202ereversed", "\x9b2Jcleared", "a
 @pytest.mark.parametrize("name", NAMES)
 def test_what_a_terminal_would_obey_is_inert_in_every_output(tmp_path: Path, name: str) -> None:
     rows = drawn()
-    predictions, truths = events(
+    predictions, truths = both_topics(
         [
             {"score": score, "model_name": name, "model_version": name, "features": {name: name}}
             for score, _ in rows

@@ -56,9 +56,8 @@ def test_a_fault_of_the_broker_is_no_matter_of_these_rules(reason: str) -> None:
 
 
 def test_an_error_of_a_table_names_its_section() -> None:
-    assert str(TableError("t.csv: is empty")) == (
-        't.csv: is empty (see "Tables" in docs/inputs.md)'
-    )
+    # In a line of its own: many of these messages end with a command.
+    assert str(TableError("t.csv: is empty")) == 't.csv: is empty\n(see "Tables" in docs/inputs.md)'
 
 
 def test_the_page_is_named_in_one_form_only() -> None:

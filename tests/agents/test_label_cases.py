@@ -16,8 +16,8 @@ from tests.agents.scored_logs import (
     HOUR,
     ROWS,
     START,
+    both_topics,
     drawn,
-    events,
     expected,
     replayed,
     shown,
@@ -141,7 +141,9 @@ def test_labels_that_never_meet_are_named_and_give_no_figure() -> None:
     reason = day.null_reasons["accuracy"]
     assert all(label in reason for label in ("low", "high", "kept", "lost"))
     assert results.summary is not None
-    assert results.summary.notes == [f"m: figures that need labels are withheld: {reason}"]
+    assert results.summary.notes == [
+        f'm: figures that need labels are withheld: {reason} (see "Labels" in docs/inputs.md)'
+    ]
 
 
 @pytest.mark.parametrize(
@@ -218,7 +220,7 @@ def test_a_command_makes_a_stray_a_class_from_its_time_on(tmp_path: Path) -> Non
     rows, names = drawn(4), ("good", "bad")
     truths = [names[truth] for _, truth in rows]
     truths[ROWS * 3 // 2 :: ROWS] = ["unclear"] * 3  # one row on each of the days 2 to 4
-    predictions, ground_truth = events(
+    predictions, ground_truth = both_topics(
         [{"prediction": names[score >= 0.5]} for score, _ in rows], truths
     )
     write_lines(tmp_path / "predictions.jsonl", predictions)

@@ -85,6 +85,7 @@ def test_a_log_line_about_keys_says_what_to_do() -> None:
         'null_key: ground-truth[1]@7, prediction_id "a": the key is null: without a key it lies '
         "on any partition, and meets its counterpart only by chance; it counts; 1 row of this "
         "batch. Send the prediction id as the key of each record, or set rekey = true under [kafka]"
+        ' (see "Keys on Kafka" in docs/inputs.md)'
     )
 
 

@@ -170,7 +170,7 @@ def test_two_shards_of_a_thousand_rows(tmp_path: Path) -> None:
     assert summary.notes[0] == (
         "490 of 1,000 rows of predictions lay up to 9.8 days behind rows before them and would have"
         " been late, so the rows were sorted by event time (--keep-order takes the order of the "
-        "file as the order of arrival)"
+        'file as the order of arrival) (see "Order and loss of a recorded log" in docs/inputs.md)'
     )
 
 

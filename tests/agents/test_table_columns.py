@@ -322,7 +322,7 @@ def test_the_command_prints_what_became_of_the_columns_before_the_run(tmp_path: 
     listed = first.stdout.partition("read 2 ground-truth")[0]
     lines = [" ".join(line.split()) for line in listed.splitlines()]
     for line in (
-        "columns of table.csv:",
+        'columns of table.csv (see "Tables" in docs/inputs.md):',
         "score score its name",
         "features age, income numbers",
         "features plan texts",

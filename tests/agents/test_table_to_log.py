@@ -175,7 +175,7 @@ def test_values_that_are_no_number_or_time_are_rejected_unchanged(tmp_path: Path
             "a,b\n",
             {},
             r"no column for model_name; name it with --map model_name=COLUMN, or .*"
-            r"--map model_name==VALUE \(columns: a, b; rules: docs/inputs\.md, Tables\)",
+            r"--map model_name==VALUE \(columns: a, b\)\n\(see \"Tables\" in docs/inputs\.md\)$",
         ),
         ("ts,model,version\n", {}, "no column for prediction, score or scores.CLASS"),
         (

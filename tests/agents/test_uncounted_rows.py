@@ -104,6 +104,7 @@ EXPECTED = {
     "duplicate_truth: ground-truth[0]@4, prediction_id "
     f'"f": event time {DAY}20:00:00Z, watermark {DAY}20:00:00Z',
 }
+RULES = ' (see "Times" in docs/inputs.md)'
 REJECTED = {
     'rejected (conflict): predictions@7: prediction_id "f" of m 1 came before with other content',
     'rejected (missing_field): predictions@8: field "prediction_id" is missing',
@@ -162,7 +163,9 @@ def test_a_late_row_is_logged_with_every_number_that_decided(
     place = "predictions[0]@" if driver is on_kafka else "predictions@"
     assert {line.partition(";")[0].replace(place, "predictions@") for line in rejected} == REJECTED
     assert all(place in line for line in rejected)
-    counts = {line.partition(":")[0]: line.rpartition("; ")[2] for line in lines}
+    assert all(line.endswith(" in docs/inputs.md)") for line in lines)
+    without_rules = [line.rpartition(' (see "')[0] for line in lines]
+    counts = {line.partition(":")[0]: line.rpartition("; ")[2] for line in without_rules}
     assert counts == {
         "late_prediction": "1 row of this batch",
         "dropped_prediction": "2 rows of this batch",
@@ -207,10 +210,10 @@ def test_a_reason_of_a_partition_is_logged_at_once_and_then_once_a_minute(
     assert lines(0, late) == []
     now_ms += 1
     (line,) = lines(0, late)
-    assert line.endswith("; 5 rows of this batch, 10 more since the last line")
+    assert line.endswith("; 5 rows of this batch, 10 more since the last line" + RULES)
     now_ms += INTERVAL_MS
     (line,) = lines(0, late)
-    assert line.endswith("; 5 rows of this batch")
+    assert line.endswith("; 5 rows of this batch" + RULES)
 
 
 def test_a_replay_sums_uncounted_rows_up_with_an_example_and_a_remedy(tmp_path: Path) -> None:
@@ -238,7 +241,10 @@ def test_a_replay_sums_uncounted_rows_up_with_an_example_and_a_remedy(tmp_path: 
     }
     late = next(total for total in summary.uncounted if total.reason == "late_truth")
     assert late.example.startswith('ground-truth[0]@2, prediction_id "a"')
-    assert late.remedy == "lengthen label_horizon or correction_horizon if that is usual"
+    assert late.remedy == (
+        'lengthen label_horizon or correction_horizon if that is usual (see "Times" in '
+        "docs/inputs.md)"
+    )
 
 
 def test_every_reason_of_stage_1_belongs_to_one_topic() -> None:

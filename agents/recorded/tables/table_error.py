@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from driftline.agents.input_rules import with_rules
+from driftline.agents.input_rules import see
 from driftline.agents.recorded.lines import LogError
 
 
 class TableError(LogError):
-    """What was needed, what came and what to do; it names the rules of tables."""
+    """What was needed, what came and what to do, and in a second line where the rules are: many of
+    these messages end with a command.
+    """
 
     def __init__(self, message: str) -> None:
-        super().__init__(with_rules(message, "Tables"))
+        super().__init__(f"{message}\n({see('Tables')})")
