@@ -20,6 +20,7 @@ from driftline.agents.recorded.tables.arrow_table import ArrowStream, spool
 from driftline.agents.recorded.tables.column_mapping import TRUTH_TIME, ColumnUse, Options
 from driftline.agents.recorded.tables.file_content import COMPRESSED, SUFFIXES, is_table
 from driftline.agents.recorded.tables.table import Table
+from driftline.agents.recorded.tables.table_error import TableError
 from driftline.agents.recorded.tables.table_to_log import (
     open_table,
     write_predictions,
@@ -128,7 +129,7 @@ def _table(source: Rows, name: str, folder: Path) -> Table | None:
             return open_table(path)
         if not path.is_file() or path.suffix.lower() not in JSON_LINES:
             known = ", ".join((*JSON_LINES, *SUFFIXES))
-            raise LogError(
+            raise TableError(
                 f"{name}: {path} is not a file that can be read ({known}; the latter also with "
                 f"{' or '.join(COMPRESSED)})"
             )
@@ -143,7 +144,7 @@ def _copy(name: str, folder: Path) -> Path:
 
 def _check_unmapped(given: Collection[str], option: str, name: str) -> None:
     if given:
-        raise LogError(
+        raise TableError(
             f"{option}: {name} is no table; only columns of a table or data frame are mapped"
         )
 
