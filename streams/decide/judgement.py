@@ -15,7 +15,11 @@ Severity = Literal["info", "warning", "error", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error", "critical")
 
 
-SHARES: Final = {"missing": "missing_share", "kind": "other_kind_share"}
+SHARES: Final = {
+    "missing": "missing_share",
+    "kind": "other_kind_share",
+    "unseen": "unseen_share",
+}
 """By method, the share that it judges, in the details of a drift record."""
 
 

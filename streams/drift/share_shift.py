@@ -36,7 +36,9 @@ class ShareOfRows(NamedTuple):
         return self.hits / self.rows if self.rows else None
 
 
-def share_shift(method: str, reference: ShareOfRows, current: ShareOfRows) -> DriftResult:
+def share_shift(
+    method: str, reference: ShareOfRows, current: ShareOfRows, *, growth_only: bool = False
+) -> DriftResult:
     """Compare two shares.
 
     The statistic is h, positive where the share has grown; the effect is its size, and the p-value
@@ -48,6 +50,9 @@ def share_shift(method: str, reference: ShareOfRows, current: ShareOfRows) -> Dr
     ----------
     method
         Name of the result.
+    growth_only
+        Whether only a greater share is a shift: the test has one side, and the effect of a smaller
+        share is 0.
 
     Returns
     -------
@@ -70,9 +75,11 @@ def share_shift(method: str, reference: ShareOfRows, current: ShareOfRows) -> Dr
         return DriftResult(method, None, None, None, CUTOFFS, "insufficient_data", n, m, sizes[1])
     h = cohens_h(reference.hits / n, current.hits / m)
     z = abs(h) / math.sqrt(1 / sizes[0] + 1 / sizes[1])
-    p_value = math.erfc(z / math.sqrt(2))
-    level = level_of(p_value, abs(h), CUTOFFS)
-    return DriftResult(method, h, p_value, abs(h), CUTOFFS, level, n, m, sizes[1])
+    p_value, effect = math.erfc(z / math.sqrt(2)), abs(h)
+    if growth_only:
+        p_value, effect = (p_value / 2, h) if h > 0 else (1 - p_value / 2, 0.0)
+    level = level_of(p_value, effect, CUTOFFS)
+    return DriftResult(method, h, p_value, effect, CUTOFFS, level, n, m, sizes[1])
 
 
 def cohens_h(p: float, q: float) -> float:

@@ -127,6 +127,25 @@ def test_a_feature_that_goes_missing_raises_an_alert_that_says_so(
     assert by_day(results, "feature:age", "missing") == {}
 
 
+def new_plan(day: float, random: Random) -> Features:
+    is_new = day >= 14 and random.random() < 0.2
+    return {"plan": "gold" if is_new else random.choice(["free", "pro"])}
+
+
+def test_a_category_never_seen_before_raises_an_alert_that_says_so() -> None:
+    results = replayed(predictions(people(new_plan), days=28))
+    week = by_day(results, "feature:plan", "unseen")[27]
+    assert (week.level, week.n_reference, week.n_current) == ("severe", 700, 350)
+    assert week.details["unseen_share"] == pytest.approx(0.2, abs=0.05)
+    assert week.details["reference_unseen_share"] == 0.0
+    assert week.details["unseen"] == {"gold": round(week.details["unseen_share"] * 350)}
+    first, *_ = alerts(results)
+    # 20 % of three days and none of the others are above 6.1 % (h = 0.5).
+    assert first.starts_at_ms <= START + 19 * DAY
+    assert list(first.details["targets"]) == ["feature:plan"]
+    assert " % never seen before instead of 0 %" in first.summary
+
+
 def texts(day: float, random: Random) -> Features:
     value = round(random.gauss(3000, 500), 2)
     return {"income": value if day < 14 else f"{value} EUR"}

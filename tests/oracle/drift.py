@@ -7,6 +7,9 @@ window, counted prediction by prediction.
 - A feature that is compared has a result "missing" if a row of either side lacks it, and a result
   "kind" if a value of either side is of the other kind. The statistic is Cohen's h of the two
   shares.
+- A feature whose usual kind is text has a result "unseen" if the window has a text that the
+  reference never had. Its share among the texts of the window is compared with the share that
+  texts with one row have in the reference. A side with more than 1,000 different texts has none.
 - A window is *covered* from its first grain with a prediction of the version, and to that of the
   last prediction of the log. A grain is an hour, or a pane where size or step of the window is not
   in whole hours. Below 95 % there is no verdict.
@@ -14,6 +17,7 @@ window, counted prediction by prediction.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 from math import asin, sqrt
@@ -26,11 +30,14 @@ from tests.oracle.settings import HOUR, Settings
 
 
 class Side(NamedTuple):
-    """Rows of a feature in a span: all rows, rows with a number, rows with a text."""
+    """Rows of a feature in a span: all rows, rows with a number, rows with a text, and of these
+    the rows of each text.
+    """
 
     rows: int
     numbers: int
     texts: int
+    by_text: Counter[str]
 
     @property
     def missing(self) -> tuple[int, int]:
@@ -61,7 +68,12 @@ class DriftOracle:
             if start <= time < end
         ]
         numbers = sum(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
-        return Side(len(values), numbers, sum(isinstance(v, str | bool) for v in values))
+        of_texts = [
+            str(v).lower() if isinstance(v, bool) else v
+            for v in values
+            if isinstance(v, str | bool)
+        ]
+        return Side(len(values), numbers, len(of_texts), Counter(of_texts))
 
     def covered(self, series: Series, window: str, start: int, end: int) -> float:
         model = self.settings.of(series[0])
@@ -103,7 +115,7 @@ class DriftOracle:
             if covered < 0.95 and record["level"] != "insufficient_data":
                 yield f"{method} has level {record['level']}, but is covered to {covered}"
         if not target.startswith("feature:"):
-            if methods.keys() & {"missing", "kind"}:
+            if methods.keys() & {"missing", "kind", "unseen"}:
                 yield "no feature, but its shares are judged"
             return
         feature = target.removeprefix("feature:")
@@ -124,6 +136,28 @@ class DriftOracle:
                     yield f"{record['method']} has {shares}, counted {current} and {usual}"
             if found is not None:
                 yield from _verdict(found, usual, current, covered)
+        yield from self._unseen(methods.get("unseen"), before, now, covered)
+
+    def _unseen(
+        self, found: dict[str, Any] | None, before: Side, now: Side, covered: float
+    ) -> Iterable[str]:
+        unseen = now.by_text - Counter(dict.fromkeys(before.by_text, now.texts))
+        is_text = before.texts > before.numbers
+        is_judged = is_text and max(len(before.by_text), len(now.by_text)) <= 1_000 and bool(unseen)
+        if (found is not None) != is_judged:
+            yield f"unseen: found {found}, counted {unseen}"
+        if found is None:
+            return
+        usual = sum(n == 1 for n in before.by_text.values()), before.texts
+        current = unseen.total(), now.texts
+        details = found["details"]
+        shares = details["unseen_share"], details["reference_unseen_share"]
+        if shares != (_share(*current), _share(*usual)):
+            yield f"unseen has {shares}, counted {current} and {usual}"
+        named = sorted(unseen.items(), key=lambda each: (-each[1], each[0]))[:3]
+        if details["unseen"] != dict(named):
+            yield f"unseen names {details['unseen']}, counted {named}"
+        yield from _verdict(found, usual, current, covered)
 
 
 def _verdict(

@@ -5,6 +5,7 @@ other.
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from scipy import stats
 
 from driftline.streams.drift.effective_size import effective_size
 from driftline.streams.drift.share_shift import ShareOfRows, cohens_h, share_shift
-from driftline.streams.measure.drift.feature_shares import ShareSizes, share_results
+from driftline.streams.measure.drift.feature_shares import ShareSizes, named_unseen, share_results
 from driftline.streams.summaries.feature_summary import FeatureSummary
 from driftline.streams.summaries.numeric_bins import NumericSummary
 from driftline.streams.summaries.text_summary import StringSummary
@@ -120,7 +121,7 @@ def test_results_are_given_where_a_side_has_such_rows() -> None:
     def judged(before: FeatureSummary, now: FeatureSummary) -> dict[str, tuple[str, float | None]]:
         return {
             result.method: (result.level, result.effect and round(result.effect, 3))
-            for result in share_results(before, ShareSizes(), now)
+            for result in share_results(before, ShareSizes(), now, None)
         }
 
     assert judged(whole, whole) == {}
@@ -135,9 +136,68 @@ def test_results_are_given_where_a_side_has_such_rows() -> None:
 def test_rows_are_worth_as_little_as_those_of_the_reference() -> None:
     numbers = NumericSummary.of(np.arange(900.0))
     before, now = FeatureSummary(numbers, missing=100), FeatureSummary(numbers, missing=300)
-    (plain,) = share_results(before, ShareSizes(), now)
-    (bursts,) = share_results(before, ShareSizes(missing=50.0), now)
+    (plain,) = share_results(before, ShareSizes(), now, None)
+    (bursts,) = share_results(before, ShareSizes(missing=50.0), now, None)
     assert (plain.n_effective, bursts.n_effective) == (1_200.0, 60.0)
     assert plain.p_value is not None
     assert bursts.p_value is not None
     assert plain.p_value < 1e-15 < 0.01 < bursts.p_value
+
+
+def test_texts_that_the_reference_never_had_are_compared_with_those_that_it_has_once() -> None:
+    counts = {"a": 600, "b": 395} | dict.fromkeys("cdefg", 1)
+    before = FeatureSummary(texts=StringSummary.of_counts(counts))
+    now = FeatureSummary(texts=StringSummary.of_counts({"a": 160, "c": 8, "x": 24, "y": 8}))
+    (result,) = share_results(before, ShareSizes(), now, None)
+    h = 2 * math.asin(math.sqrt(32 / 200)) - 2 * math.asin(math.sqrt(5 / 1_000))
+    assert (result.method, result.n_reference, result.n_current) == ("unseen", 1_000, 200)
+    assert result.statistic == pytest.approx(h)
+    z = h / math.sqrt(1 / 1_000 + 1 / 200)
+    assert result.p_value == pytest.approx(stats.norm.sf(z))
+    assert result.level == "moderate"
+    assert named_unseen(before, now) == {"x": 24, "y": 8}
+    (dependent,) = share_results(before, ShareSizes(), now, 100.0)
+    assert dependent.n_effective == 20.0
+
+
+def test_a_share_of_unseen_texts_below_the_usual_one_is_no_shift() -> None:
+    half_once = {"a": 500} | {f"once-{number}": 1 for number in range(500)}
+    before = FeatureSummary(texts=StringSummary.of_counts(half_once))
+    now = FeatureSummary(texts=StringSummary.of_counts({"a": 990, "x": 10}))
+    (result,) = share_results(before, ShareSizes(), now, None)
+    assert (result.level, result.effect) == ("none", 0.0)
+    assert result.statistic is not None
+    assert result.statistic < 0
+    assert result.p_value == pytest.approx(1.0)
+
+
+def test_identifiers_and_numbers_have_no_unseen_texts() -> None:
+    many = StringSummary.of(f"user-{number}" for number in range(2_000))
+    known, numbers = StringSummary.of(["a", "b"] * 100), NumericSummary.of(np.arange(200.0))
+    other = StringSummary.of(["c"] * 150)
+    for before, now in ((many, other), (known, many)):
+        sides = FeatureSummary(texts=before), FeatureSummary(texts=now)
+        assert list(share_results(sides[0], ShareSizes(), sides[1], None)) == []
+    methods = [
+        result.method
+        for result in share_results(
+            FeatureSummary(numbers), ShareSizes(), FeatureSummary(numbers, other), None
+        )
+    ]
+    assert methods == ["kind"]
+
+
+@pytest.mark.parametrize("rows", [300, 3_000])
+def test_a_long_tail_of_texts_without_change_never_reaches_the_level_of_an_alert(rows: int) -> None:
+    runs, rng = 200, np.random.default_rng(31)
+    levels: Counter[str] = Counter()
+    for _ in range(runs):
+        before, now = (
+            FeatureSummary(texts=StringSummary.of(map(str, rng.geometric(0.05, n).tolist())))
+            for n in (rows, max(100, rows * 7 // 30))
+        )
+        for result in share_results(before, ShareSizes(), now, None):
+            levels[result.level] += 1
+    print(f"seed 31, {runs} runs, {rows} rows: {dict(levels)}")
+    assert levels["moderate"] + levels["severe"] == 0
+    assert levels["mild"] <= stats.binom.ppf(0.999, runs, 0.1)

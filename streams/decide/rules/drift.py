@@ -19,7 +19,7 @@ from driftline.streams.decide.rule import Rule
 from driftline.streams.decide.wording import listed, share, span, subject
 
 LEVELS = ("none", "mild", "moderate", "severe")
-_SHARES = {"missing": "missing", "kind": "of another kind"}
+_SHARES = {"missing": "missing", "kind": "of another kind", "unseen": "never seen before"}
 
 
 class DriftRule(

@@ -7,19 +7,25 @@ current side comes from `targets.py`, the reference from `profiles.py`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from driftline.schemas import results, topics
 from driftline.schemas.times import EpochMs
 from driftline.streams.drift.comparison import DriftResult, DriftTest
 from driftline.streams.drift.false_discovery import adjusted
+from driftline.streams.drift.share_shift import ShareOfRows
 from driftline.streams.lanes import TRAFFIC
 from driftline.streams.measure.counts.model import MeasuredModel
 from driftline.streams.measure.drift.feature_shares import (
     KIND,
+    MISSING,
+    UNSEEN,
     missing_rows,
+    named_unseen,
     other_kind,
     share_results,
+    unseen_texts,
+    usually_unseen,
 )
 from driftline.streams.measure.drift.profiles import (
     Reference,
@@ -67,6 +73,12 @@ ACTIONS: Final = {
     "moderate": "find out what changed upstream",
     "severe": "check the feed, then the model's performance; retrain if both moved",
 }
+ACTIONS_OF_SHARES: Final = {
+    MISSING: "find out where the feed began to lose or to fill the values",
+    KIND: "find out where the type changed, and convert it there",
+    UNSEEN: "find out whether the new values are meant; if so, retrain with them",
+}
+"""In place of `ACTIONS`, from moderate on."""
 
 
 class _Comparison(NamedTuple):
@@ -182,7 +194,9 @@ class DriftWindows:
             if result is not None:
                 yield result
         if isinstance(current, FeatureTarget):
-            yield from share_results(reference.summary, reference.share_sizes, current.summary)
+            yield from share_results(
+                reference.summary, reference.share_sizes, current.summary, reference.effective
+            )
 
     def _profile(
         self, model: MeasuredModel, version: str, reference_id: str, state: State
@@ -254,27 +268,41 @@ def _record(
         n_effective=_six_digits(result.n_effective),
         reference_id=reference_id,
         registry_revision=model.registry.revision,
-        action=ACTIONS.get(level, ""),
+        action=_action(result.method, level),
         reason=reason,
-        details=_shares(comparison, result.method),
+        details=_details(comparison, result.method),
     )
 
 
-def _shares(comparison: _Comparison, method: str) -> dict[str, float | None]:
-    """Shares of a feature in the window and in the reference, by name; of the other kind only in
-    the record that judges it.
+def _action(method: str, level: Level) -> str:
+    if level in ("moderate", "severe") and method in ACTIONS_OF_SHARES:
+        return ACTIONS_OF_SHARES[method]
+    return ACTIONS.get(level, "")
+
+
+def _details(comparison: _Comparison, method: str) -> dict[str, Any]:
+    """Shares of a feature in the window and in the reference, by name; of the other kind, and of
+    unseen texts with examples, only in the record that judges it.
     """
     if not comparison.target_name.startswith(FEATURE):
         return {}
     now, before = comparison.current.summary, comparison.reference.summary
-    shares = {
+    shares: dict[str, ShareOfRows | None] = {
         "missing_share": missing_rows(now),
         "reference_missing_share": missing_rows(before),
     }
     if method == KIND:
         shares["other_kind_share"] = other_kind(before, now)
         shares["reference_other_kind_share"] = other_kind(before, before)
-    return {name: _rounded(of_rows.share) for name, of_rows in shares.items()}
+    if method == UNSEEN:
+        shares["unseen_share"] = unseen_texts(before, now)
+        shares["reference_unseen_share"] = usually_unseen(before)
+    details: dict[str, Any] = {
+        name: _rounded(of_rows and of_rows.share) for name, of_rows in shares.items()
+    }
+    if method == UNSEEN:
+        details["unseen"] = named_unseen(before, now)
+    return details
 
 
 def _rounded(share: float | None) -> float | None:
