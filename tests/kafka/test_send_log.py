@@ -101,7 +101,8 @@ def test_a_log_out_of_order_is_sent_in_order_of_time(names: Names, tmp_path: Pat
     assert sent.stderr == (
         "note: 8 of 20 rows of ground-truth lay up to 15 hours behind rows before them and would "
         "have been late, so the rows were sorted by event time (--keep-order takes the order of "
-        "the file as the order of arrival)\n"
+        'the file as the order of arrival) (see "Order and loss of a recorded log" in '
+        "docs/inputs.md)\n"
     )
     assert sent.stdout == "sent 3 predictions, 20 ground-truth\n"
     kept = CliRunner().invoke(driftline, ["feed", str(log), *where, "--keep-order"])
