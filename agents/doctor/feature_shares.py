@@ -1,5 +1,5 @@
-"""Features of the newest detection window that are missing, or of another kind, more or less often
-than in the reference.
+"""Features whose shares in the newest detection window are not those of the reference: of missing
+values, of another kind, of texts that the reference never had.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from driftline.streams.label_vocabulary import quoted
 MOST_FEATURES: Final = 10
 """Features of a version that are named one by one."""
 SHARES: Final = {
-    "missing": ("missing_share", "missing"),
-    "kind": ("other_kind_share", "of another kind"),
+    "missing": ("missing_share", "is missing", "in {:.1%} of the reference"),
+    "kind": ("other_kind_share", "is of another kind", "in {:.1%} of the reference"),
+    "unseen": ("unseen_share", "has texts that the reference never had", "{:.1%} was expected"),
 }
-"""By method: the share in `details`, and its words."""
+"""By method: the share in `details`, its words, and those of what it is compared with."""
 
 
 def check_feature_shares(results: Iterable[Drift]) -> Iterator[CheckResult]:
-    """Name the features whose missing share, or share of another kind, has moved.
+    """Name the features whose share of missing values, of another kind or of unseen texts moved.
 
     Of each version the newest window counts that any result has judged, so neither a window that
     data cover in part, nor one whose feature has come back since.
@@ -50,12 +51,12 @@ def check_feature_shares(results: Iterable[Drift]) -> Iterator[CheckResult]:
 
 
 def _words(result: Drift) -> str:
-    share, words = SHARES[result.method]
+    share, words, compared = SHARES[result.method]
     now, before = result.details[share], result.details[f"reference_{share}"]
     feature = quoted(result.target.removeprefix("feature:"))
     return (
-        f"feature {feature} is {words} in {now:.1%} of the window to "
-        f"{format_time(result.window_end_ms)}, in {before:.1%} of the reference ({result.level})"
+        f"feature {feature} {words} in {now:.1%} of the window to "
+        f"{format_time(result.window_end_ms)}, {compared.format(before)} ({result.level})"
     )
 
 

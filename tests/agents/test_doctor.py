@@ -99,7 +99,7 @@ def test_invalid_configuration_is_a_problem_with_its_place(trial, tmp_path):
 
 
 def shares(target: str, day: int, now: float, level: str, method: str = "missing") -> Drift:
-    name = {"missing": "missing_share", "kind": "other_kind_share"}[method]
+    name = {"missing": "missing", "kind": "other_kind", "unseen": "unseen"}[method] + "_share"
     details = {name: now, f"reference_{name}": 0.0}
     end_ms = START_MS + day * DAY_MS
     return drift(end_ms, target=target, method=method, level=level, details=details)
@@ -131,6 +131,14 @@ def test_features_that_are_missing_in_the_newest_judged_window_are_named():
             ('"zip"', "of another kind in 25.0%", "severe"),
         )
     ]
+
+
+def test_texts_that_the_reference_never_had_are_named():
+    (found,) = check_feature_shares([shares("feature:plan", 7, 0.4, "severe", method="unseen")])
+    assert found.message == (
+        'churn 1.0.0: feature "plan" has texts that the reference never had in 40.0% of the window '
+        f"to {format_time(START_MS + 7 * DAY_MS)}, 0.0% was expected (severe)"
+    )
 
 
 def test_of_many_missing_features_ten_are_named():
