@@ -23,6 +23,7 @@ from driftline.streams.decide.alert_lifecycle import (
 )
 from driftline.streams.decide.alert_records import alert_of
 from driftline.streams.decide.daily_variance import Days
+from driftline.streams.decide.detectors.rate_history import RateHistory
 from driftline.streams.decide.judged_rung import JudgedRung, ladder_of
 from driftline.streams.decide.judgement import (
     Activity,
@@ -33,10 +34,11 @@ from driftline.streams.decide.judgement import (
     Standing,
     shift_of,
 )
-from driftline.streams.decide.rule import MetricRule, Rule
+from driftline.streams.decide.rule import MetricRule, Rule, SequentialRule
 from driftline.streams.decide.rule_index import RuleIndex
 from driftline.streams.decide.stored_state import (
     StateCache,
+    WatchedHistories,
     WatchedModel,
     WatchedSeries,
     WatchedVersion,
@@ -193,6 +195,7 @@ class ModelWatch:
             why = f"{subject(self._name, name, segment)} was archived"
             yield from self._drop_alerts(series, name, segment, list(series.alerts), why)
             self._cache.delete(WatchedSeries, self._name, name, segment)
+            self._cache.delete(WatchedHistories, self._name, name, segment)
         version.segments = []
         delete_state(self._cache, self._name, name)
 
@@ -208,7 +211,15 @@ class ModelWatch:
             activity=series.activity,
             performance_moved=rule.reads == "drift" and self._performance_moved(version),
         )
-        judged = rule.judge(measurement, situation)
+        judged: Judgement | None
+        if isinstance(rule, SequentialRule) and isinstance(measurement, WindowFigures):
+            histories = self._histories(version, measurement.segment)
+            history = histories.get(rule.name, RateHistory())
+            histories[rule.name], judged = rule.judge_next(measurement, situation, history)
+        else:
+            judged = rule.judge(measurement, situation)
+        if judged is None:
+            return
         before = series.alerts.get(rule.name, _NO_ALERT)
         state, change = next_state(
             before,
@@ -251,9 +262,14 @@ class ModelWatch:
     def _drop_removed_rules(
         self, series: WatchedSeries, version: str, segment: str
     ) -> Iterator[Record]:
-        """Resolve the alerts of rules that the configuration no longer has."""
+        """Resolve the alerts of rules that the configuration no longer has, and forget their
+        histories.
+        """
         removed = [name for name in series.alerts if name not in self._index.rules]
         if removed:
+            histories = self._histories(version, segment)
+            for name in removed:
+                histories.pop(name, None)
             yield from self._drop_alerts(
                 series, version, segment, removed, "The rule was taken out of the configuration"
             )
@@ -334,6 +350,9 @@ class ModelWatch:
         if segment not in segments:
             segments.append(segment)
         return self._cache.load(WatchedSeries, self._name, version, segment)
+
+    def _histories(self, version: str, segment: str) -> dict[str, RateHistory]:
+        return self._cache.load(WatchedHistories, self._name, version, segment).by_rule
 
 
 def _with_traffic(activity: Activity | None, start_ms: int, end_ms: int) -> Activity:

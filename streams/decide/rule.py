@@ -15,6 +15,7 @@ from driftline.schemas.results import WindowFigures
 from driftline.schemas.settings import ModelConfig, Window, parse_rung, parse_window
 from driftline.schemas.times import DAY_MS, parse_duration
 from driftline.streams.decide.alert_lifecycle import Run
+from driftline.streams.decide.detectors.rate_history import RateHistory
 from driftline.streams.decide.judgement import (
     Judgement,
     Measurement,
@@ -146,8 +147,8 @@ class MetricRule(Rule, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
         """The lane that the rule reads."""
         raise NotImplementedError(f"{type(self).__name__} needs a method lane()")
 
-    def default_window(self, config: ModelConfig) -> str:
-        """Name of the default window."""
+    def default_window(self, config: ModelConfig) -> str | None:
+        """Name of the default window; None if the model has none that the rule can read."""
         raise NotImplementedError(f"{type(self).__name__} needs a method default_window(config)")
 
     def bound(self, config: ModelConfig) -> Self:
@@ -181,6 +182,24 @@ class MetricRule(Rule, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
         )
 
 
+class SequentialRule(
+    MetricRule, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"
+):
+    """A rule that gathers evidence: it keeps a history of each series, and reads every window of
+    its kind, however few rows it has.
+    """
+
+    min_samples: Count = 0
+
+    def judge_next(
+        self, figures: WindowFigures, situation: Situation, history: RateHistory
+    ) -> tuple[RateHistory, Judgement | None]:
+        """The history with these figures, and a judgement; None if it is not yet time for one."""
+        raise NotImplementedError(
+            f"{type(self).__name__} needs a method judge_next(figures, situation, history)"
+        )
+
+
 def smallest_window(config: ModelConfig) -> str:
     """The window with the smallest step; stage 2 announces its empty windows too."""
     return min(config.windows, key=lambda window: (window.step_ms, window.size_ms)).name
@@ -195,6 +214,17 @@ def window_of_a_day(config: ModelConfig) -> str:
     """The largest window of at most a day, or the smallest one."""
     short = [window for window in config.windows if window.size_ms <= DAY_MS]
     return max(short, key=_size).name if short else smallest_window(config)
+
+
+def tumbling_window_of_a_day(config: ModelConfig) -> str | None:
+    """The largest tumbling window that divides a day, or the smallest tumbling one; None without
+    tumbling windows.
+    """
+    tumbling = [window for window in config.windows if window.size_ms == window.step_ms]
+    parts = [window for window in tumbling if DAY_MS % window.size_ms == 0]
+    if parts:
+        return max(parts, key=_size).name
+    return min(tumbling, key=_size).name if tumbling else None
 
 
 def _size(window: Window) -> tuple[int, int]:

@@ -1,8 +1,8 @@
 """State of stage 3: MessagePack with a format number.
 
 One key per model for what its series share, one per version for its standing and one for its tuner,
-one per series for its alerts. A value is read when it is first needed in a batch and written at the
-end of the batch if it has changed.
+one per series for its alerts and one for the histories of its sequential rules. A value is read
+when it is first needed in a batch and written at the end of the batch if it has changed.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import msgspec
 from driftline.schemas.times import EpochMs
 from driftline.streams.decide.alert_lifecycle import AlertState
 from driftline.streams.decide.daily_variance import Days
+from driftline.streams.decide.detectors.rate_history import RateHistory
 from driftline.streams.decide.judged_rung import JudgedRung
 from driftline.streams.decide.judgement import Activity, DriftWindow, Standing
 from driftline.streams.stage import State
 
-FORMAT = 10
+FORMAT = 11
 """Raise it with every change of a stored struct; its class name is part of the keys."""
 
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -88,6 +89,19 @@ class WatchedSeries(msgspec.Struct, omit_defaults=True):
     alerts: dict[str, AlertState] = {}
     days: dict[str, Days] = {}
     activity: Activity | None = None
+
+
+class WatchedHistories(msgspec.Struct, omit_defaults=True):
+    """Histories of one version in one segment; apart from its alerts, since they are read once a
+    day.
+
+    Parameters
+    ----------
+    by_rule
+        By name of a sequential rule.
+    """
+
+    by_rule: dict[str, RateHistory] = {}
 
 
 class StateCache:

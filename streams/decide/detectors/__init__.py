@@ -1,0 +1,3 @@
+"""Sequential detectors: statistics that gather evidence over time. They know no records and no
+rules.
+"""

@@ -1,0 +1,235 @@
+"""Alert rule: performance fell, by evidence gathered over time."""
+
+from __future__ import annotations
+
+from math import exp, log
+from typing import Any, ClassVar, Self
+
+import msgspec
+
+from driftline.schemas.results import WindowFigures
+from driftline.schemas.settings import ModelConfig
+from driftline.schemas.times import format_time
+from driftline.streams.decide.detectors import rate_history
+from driftline.streams.decide.detectors.rate_history import Finding, RateHistory
+from driftline.streams.decide.judgement import Judgement, Severity, Situation, judgement_of
+from driftline.streams.decide.metric_info import Lane
+from driftline.streams.decide.rule import (
+    InvalidRule,
+    Positive,
+    SequentialRule,
+    tumbling_window_of_a_day,
+)
+from driftline.streams.decide.wording import about, figure, headline, interval, moment, share
+
+YEAR_DAYS = 365.25
+RECOVERED = 20.0
+"""Statistic of the recovery at which an alert resolves."""
+
+
+class PerformanceDropRule(
+    SequentialRule,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="type",
+    tag="performance_drop",
+):
+    """Fires when the share of right predictions of a class, or of all classes, fell for good.
+
+    Reads the arrivals lane, where a label counts on the day on which it is known, and judges at the
+    end of each day with labels. Watched are the recalls of all classes (recall and specificity of a
+    binary model), since they do not follow the base rate. Each day since the first 30 with labels
+    may have been the begin of a change: the days before it are the baseline, the days from it on
+    are compared with them, with the uncertainty of both and the variance between days
+    (`detectors/change_evidence.py`, `detectors/dispersion.py`). The evidence is summed over all
+    these days, the Shiryaev-Roberts statistic, which grows by one a day without change; the alert
+    fires at 365 / `false_alarms`. It resolves when the same statistic says that performance rose
+    again, to within `clear` of the baseline, or when the loss since the change is at most `clear`.
+
+    Parameters
+    ----------
+    false_alarms
+        Budget: mean number of false alarms a year.
+    warning, critical
+        Relative losses since the change.
+    clear
+        Relative loss at which the alert resolves.
+
+    Notes
+    -----
+    `make bench-statistics` measures false alarms and delays.
+
+    A change of the threshold in the registry moves recall and specificity on purpose, so the
+    baseline begins anew with it.
+
+    Examples
+    --------
+    >>> PerformanceDropRule().bound(ModelConfig()).window
+    '1d'
+
+    References
+    ----------
+    M. Pollak (1985), Optimal detection of a change in distribution, Annals of Statistics 13,
+    206-227. J. Shin, A. Ramdas, A. Rinaldo (2024), E-detectors: a nonparametric framework for
+    sequential change detection, New England Journal of Statistics in Data Science 2, 229-260. D. M.
+    Hawkins, P. Qiu, C. W. Kang (2003), The changepoint model for statistical process control,
+    Journal of Quality Technology 35, 355-366.
+    """
+
+    false_alarms: Positive = 0.25
+    warning: Positive = 0.05
+    critical: Positive = 0.10
+    clear: Positive = 0.03
+
+    judges_performance: ClassVar[bool] = True
+
+    def lane(self) -> Lane:
+        """The arrivals lane."""
+        return "arrivals"
+
+    def default_window(self, config: ModelConfig) -> str | None:
+        """The largest tumbling window that divides a day; None without one."""
+        return tumbling_window_of_a_day(config)
+
+    def bound(self, config: ModelConfig) -> Self:
+        """As `MetricRule.bound`; checks that the windows do not overlap, and the losses."""
+        rule = super().bound(config)
+        tumbling = [each.name for each in config.windows if each.size_ms == each.step_ms]
+        if rule.window is not None and rule.window not in tumbling:
+            raise InvalidRule("window", f'"{rule.window}" is not a tumbling window')
+        if not self.clear <= self.warning <= self.critical:
+            raise InvalidRule(
+                "warning",
+                f"clear {self.clear}, warning {self.warning} and critical {self.critical} have to "
+                "ascend",
+            )
+        return rule
+
+    @property
+    def log_threshold(self) -> float:
+        """Logarithm of the statistic at which the alert fires."""
+        return log(YEAR_DAYS / self.false_alarms)
+
+    def judge_next(
+        self, figures: WindowFigures, situation: Situation, history: RateHistory
+    ) -> tuple[RateHistory, Judgement | None]:
+        """As `SequentialRule.judge_next`: a judgement at the end of each day with labels."""
+        start_ms, end_ms = int(figures.window_start_ms), int(figures.window_end_ms)
+        if end_ms <= history.end_ms:
+            return history, None
+        threshold = situation.standing.threshold
+        if threshold != history.threshold:
+            was_open = history.changed_ms is not None
+            history = RateHistory(threshold=threshold)
+            if was_open:
+                history, _ = rate_history.with_counts(history, start_ms, end_ms, _counts(figures))
+                return history, msgspec.structs.replace(
+                    judgement_of(figures, "clear"),
+                    finding=f"The performance of {about(figures)} has a new baseline, since the "
+                    "threshold changed",
+                )
+        history, closed = rate_history.with_counts(history, start_ms, end_ms, _counts(figures))
+        if not closed or history.before is None:
+            return history, None
+        if history.changed_ms is None:
+            return self._without_change(figures, history)
+        return self._with_change(figures, history)
+
+    def _without_change(
+        self, figures: WindowFigures, history: RateHistory
+    ) -> tuple[RateHistory, Judgement | None]:
+        found = rate_history.fall(history, self.log_threshold)
+        if found is None or found.fall.loss < self.warning:
+            return history, judgement_of(figures, "within")
+        changed = rate_history.with_change(history, found)
+        return changed, self._judgement(figures, changed, found, "breach", 0)
+
+    def _with_change(
+        self, figures: WindowFigures, history: RateHistory
+    ) -> tuple[RateHistory, Judgement]:
+        since = rate_history.fall_since_change(history)
+        back = rate_history.recovery(history, log(RECOVERED))
+        if back is not None and back.fall.loss <= self.clear:
+            judged = self._judgement(figures, history, back, "clear", back.block)
+            return rate_history.without_change(history, back.block), judged
+        if since.fall.loss <= self.clear:
+            judged = self._judgement(figures, history, since, "clear", 0)
+            return rate_history.without_change(history), judged
+        verdict = "breach" if since.fall.loss >= self.warning else "within"
+        return history, self._judgement(figures, history, since, verdict, 0)
+
+    def _judgement(
+        self,
+        figures: WindowFigures,
+        history: RateHistory,
+        found: Finding,
+        verdict: Any,
+        first: int,
+    ) -> Judgement:
+        fall = found.fall
+        severity: Severity = "critical" if fall.loss >= self.critical else "warning"
+        metric = _metric(figures, history, fall.stream)
+        name = headline(metric) if metric else f"Recall of {history.labels[fall.stream]}"
+        moved = "is back" if verdict == "clear" else "fell"
+        side = "below" if fall.loss >= 0 else "above"
+        changed_ms = history.changed_ms if history.changed_ms is not None else found.changed_ms
+        return msgspec.structs.replace(
+            judgement_of(figures, verdict),
+            severity=severity,
+            finding=f"{name} of {about(figures)} {moved} from about {moment(found.changed_ms)} on: "
+            f"{figure(fall.since)}{interval(fall.since_ci)} of {fall.n_since:,} rows since, "
+            f"{share(fall.loss)} {side} {figure(fall.before)} of {fall.n_before:,} rows before"
+            + (
+                f" (the loss is {share(max(fall.loss_ci[0], 0.0))} to {share(fall.loss_ci[1])})"
+                if verdict != "clear"
+                else ""
+            ),
+            metric=metric or "recall",
+            value=fall.since,
+            baseline=fall.before,
+            threshold=fall.before * (1.0 - self.warning),
+            comparator="<",
+            n=fall.n_since,
+            ci=fall.since_ci,
+            details={
+                "changed_at": format_time(changed_ms),
+                "relative_change": -fall.loss,
+                "relative_change_ci": [-fall.loss_ci[1], -fall.loss_ci[0]],
+                "recalls": {
+                    label: {
+                        "before": _share(right0, n0),
+                        "since": _share(right1, n1),
+                        "n_before": n0,
+                        "n_since": n1,
+                    }
+                    for label, (n0, right0, n1, right1) in rate_history.rates(
+                        history, first
+                    ).items()
+                },
+                "variance_inflation": float(found.by.factors[fall.stream]),
+                "statistic": exp(min(found.log_statistic, 700.0)),
+                "statistic_limit": YEAR_DAYS / self.false_alarms,
+                "false_alarms_per_year": self.false_alarms,
+            },
+        )
+
+
+def _counts(figures: WindowFigures) -> list[tuple[str, int, int]]:
+    return [
+        (label, sum(row), row[number])
+        for number, (label, row) in enumerate(zip(figures.labels, figures.matrix, strict=True))
+    ]
+
+
+def _metric(figures: WindowFigures, history: RateHistory, stream: int) -> str | None:
+    """Name of the watched rate; None for a recall of one of many classes."""
+    if stream == len(history.labels):
+        return "standardized_accuracy"
+    if figures.positive_label is None or len(figures.labels) != 2:
+        return None
+    return "recall" if history.labels[stream] == figures.positive_label else "specificity"
+
+
+def _share(right: int, n: int) -> float | None:
+    return right / n if n else None
