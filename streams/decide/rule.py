@@ -191,6 +191,13 @@ class SequentialRule(
 
     min_samples: Count = 0
 
+    def judge(self, measurement: Measurement, situation: Situation) -> Judgement:
+        """Judge one window without any before it."""
+        if not isinstance(measurement, WindowFigures):
+            raise TypeError(f"{self.kind}: reads metrics, got {type(measurement).__name__}")
+        _, judged = self.judge_next(measurement, situation, RateHistory())
+        return judged or judgement_of(measurement, "unclear")
+
     def judge_next(
         self, figures: WindowFigures, situation: Situation, history: RateHistory
     ) -> tuple[RateHistory, Judgement | None]:

@@ -12,11 +12,11 @@ from driftline.schemas.settings import ModelConfig
 from driftline.streams.catalogue import plugins
 from driftline.streams.decide.rule import InvalidRule, Rule
 from driftline.streams.decide.rules.coverage import CoverageRule
-from driftline.streams.decide.rules.degradation import DegradationRule
 from driftline.streams.decide.rules.drift import DriftRule
 from driftline.streams.decide.rules.error_rate import ErrorRateRule
 from driftline.streams.decide.rules.latency import LatencyRule
 from driftline.streams.decide.rules.no_data import NoDataRule
+from driftline.streams.decide.rules.performance_drop import PerformanceDropRule
 from driftline.streams.toml_tables import convert_table
 
 DEFAULT_RULES: tuple[Rule, ...] = (
@@ -24,7 +24,7 @@ DEFAULT_RULES: tuple[Rule, ...] = (
     ErrorRateRule(),
     LatencyRule(),
     CoverageRule(),
-    DegradationRule(),
+    PerformanceDropRule(),
     DriftRule(),
 )
 
@@ -55,7 +55,7 @@ def build_rules(config: ModelConfig, where: str | None = None) -> tuple[Rule, ..
     Examples
     --------
     >>> [rule.name for rule in build_rules(ModelConfig())]
-    ['no_data', 'error_rate', 'latency', 'coverage', 'degradation', 'drift']
+    ['no_data', 'error_rate', 'latency', 'coverage', 'performance_drop', 'drift']
     >>> wrong = ModelConfig(rules=({"type": "treshold"},))
     >>> build_rules(wrong, "models.churn.rules")  # doctest: +ELLIPSIS
     Traceback (most recent call last):

@@ -205,7 +205,7 @@ def test_default_rules_choose_from_the_windows_of_the_model() -> None:
         "error_rate": "5m",
         "latency": "5m",
         "coverage": "12h/6h",
-        "degradation": "30d/1d",
+        "performance_drop": "5m",
     }
 
 

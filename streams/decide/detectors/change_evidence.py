@@ -92,7 +92,8 @@ def log_evidence(
     -------
     ndarray
         Shape (T, C + 1); the weights are 1/2 for all streams together, and 1 / (2 C) for each. The
-        exponentials of a row add up to its Bayes factor, whose mean without change is about 1.
+        exponentials of a row add up to its Bayes factor, whose mean without change is about 1 at
+        most.
 
     Examples
     --------
