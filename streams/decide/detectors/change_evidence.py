@@ -119,10 +119,21 @@ def log_evidence(
     z = np.sign(fall) * np.sqrt(z2)
     r2 = PRIOR_SCALE**2 / (PRIOR_SCALE**2 + v)
     tail = _erfc(-z * np.sqrt(r2 / 2.0)).astype(np.float64)
+    log_factor = np.log(np.maximum(tail, 1e-300)) + 0.5 * np.log1p(-r2) + 0.5 * z2 * r2
+    return np.asarray(log_factor + np.log(weights_of(streams)))
+
+
+def weights_of(streams: int) -> Floats:
+    """Weights of the Bayes factors of each stream, and of all together.
+
+    Examples
+    --------
+    >>> weights_of(2).tolist()
+    [0.25, 0.25, 0.5]
+    """
     weights = np.full(streams + 1, 0.5 / streams)
     weights[-1] = 0.5
-    log_factor = np.log(np.maximum(tail, 1e-300)) + 0.5 * np.log1p(-r2) + 0.5 * z2 * r2
-    return np.asarray(log_factor + np.log(weights))
+    return weights
 
 
 def log_sum(log_values: Floats) -> float:

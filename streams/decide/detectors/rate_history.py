@@ -13,6 +13,7 @@ the counts that are added, in the order of time.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import log
 
 import msgspec
 import numpy as np
@@ -25,6 +26,7 @@ from driftline.streams.decide.detectors.change_evidence import (
     fall_of,
     log_evidence,
     log_sum,
+    weights_of,
 )
 from driftline.streams.decide.detectors.dispersion import SPAN, dispersion, span_factors
 
@@ -96,7 +98,7 @@ class Finding(msgspec.Struct, frozen=True):
     Parameters
     ----------
     log_statistic
-        Logarithm of the Shiryaev-Roberts statistic, the sum of the evidence over all times.
+        Logarithm of the Shiryaev-Roberts statistic: the sum of the Bayes factors over all times.
     block
         Index of the block with which the change most probably began.
     changed_ms
@@ -191,34 +193,32 @@ def fall_since_change(history: RateHistory) -> Finding:
     )
 
 
-def recovery(history: RateHistory, log_limit: float) -> Finding | None:
-    """A rise of the rates after the open change, at the border of two blocks since it; None if the
-    logarithm of the statistic is below the limit. `fall` is what is left of the change since then.
+def recovery(history: RateHistory, stream: int, log_limit: float) -> Finding | None:
+    """A rise of one stream after the open change, at the border of two blocks since it; None if the
+    logarithm of the greatest Bayes factor is below the limit.
 
-    The evidence is that of a fall of the shares of wrong predictions, so the two are symmetrical.
+    The evidence is that of a fall of the share of wrong predictions, so the two are symmetrical.
+    `log_statistic` is that of the greatest Bayes factor, `fall` what is left of the change.
     """
     if history.before is None or len(history.blocks) < 2:
         return None
     n, right = _table(history.blocks)
     by = _dispersion(history)
-    logs = log_evidence(*_sides(n[0], n[0] - right[0], n[1:], n[1:] - right[1:]), by)
-    log_statistic = log_sum(logs)
-    if log_statistic < log_limit:
+    logs = log_evidence(*_sides(n[0], n[0] - right[0], n[1:], n[1:] - right[1:]), by)[:, stream]
+    first = int(logs.argmax()) + 1
+    log_factor = float(logs[first - 1]) - log(weights_of(len(history.labels))[stream])
+    if log_factor < log_limit:
         return None
-    first = int(np.logaddexp.reduce(logs, axis=1).argmax()) + 1
     left = fall_of(
-        int(logs[first - 1].argmax()),
-        *_row(history.before),
-        n[first:].sum(axis=0),
-        right[first:].sum(axis=0),
-        by,
+        stream, *_row(history.before), n[first:].sum(axis=0), right[first:].sum(axis=0), by
     )
+    start_ms = history.blocks[first].start_ms
     return Finding(
-        log_statistic=log_statistic,
+        log_statistic=log_factor,
         block=first,
-        changed_ms=history.blocks[first].start_ms,
+        changed_ms=start_ms,
         fall=left,
-        sized_ms=history.blocks[first].start_ms,
+        sized_ms=start_ms,
         by=by,
     )
 

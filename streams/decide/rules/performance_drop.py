@@ -12,7 +12,7 @@ from driftline.schemas.settings import ModelConfig
 from driftline.schemas.times import format_time
 from driftline.streams.decide.detectors import rate_history
 from driftline.streams.decide.detectors.rate_history import Finding, RateHistory
-from driftline.streams.decide.judgement import Judgement, Severity, Situation, judgement_of
+from driftline.streams.decide.judgement import Judgement, Situation, Verdict, judgement_of
 from driftline.streams.decide.metric_info import Lane
 from driftline.streams.decide.rule import (
     InvalidRule,
@@ -24,7 +24,7 @@ from driftline.streams.decide.wording import about, figure, headline, interval, 
 
 YEAR_DAYS = 365.25
 RECOVERED = 20.0
-"""Statistic of the recovery at which an alert resolves."""
+"""Bayes factor of a rise at which an alert resolves."""
 
 
 class PerformanceDropRule(
@@ -44,8 +44,9 @@ class PerformanceDropRule(
     are compared with them, with the uncertainty of both and the variance between days
     (`detectors/change_evidence.py`, `detectors/dispersion.py`). The evidence is summed over all
     these days, the Shiryaev-Roberts statistic, which grows by one a day without change; the alert
-    fires at 365 / `false_alarms`. It resolves when the same statistic says that performance rose
-    again, to within `clear` of the baseline, or when the loss since the change is at most `clear`.
+    fires at 365 / `false_alarms`. It resolves when a Bayes factor of 20 says that the same share
+    rose again, to within `clear` of the baseline, or when the loss since the change is at most
+    `clear`.
 
     Parameters
     ----------
@@ -149,14 +150,14 @@ class PerformanceDropRule(
         self, figures: WindowFigures, history: RateHistory
     ) -> tuple[RateHistory, Judgement]:
         since = rate_history.fall_since_change(history)
-        back = rate_history.recovery(history, log(RECOVERED))
+        back = rate_history.recovery(history, since.fall.stream, log(RECOVERED))
         if back is not None and back.fall.loss <= self.clear:
             judged = self._judgement(figures, history, back, "clear", back.block)
             return rate_history.without_change(history, back.block), judged
         if since.fall.loss <= self.clear:
             judged = self._judgement(figures, history, since, "clear", 0)
             return rate_history.without_change(history), judged
-        verdict = "breach" if since.fall.loss >= self.warning else "within"
+        verdict: Verdict = "breach" if since.fall.loss >= self.warning else "within"
         return history, self._judgement(figures, history, since, verdict, 0)
 
     def _judgement(
@@ -164,55 +165,72 @@ class PerformanceDropRule(
         figures: WindowFigures,
         history: RateHistory,
         found: Finding,
-        verdict: Any,
+        verdict: Verdict,
         first: int,
     ) -> Judgement:
-        fall = found.fall
-        severity: Severity = "critical" if fall.loss >= self.critical else "warning"
-        metric = _metric(figures, history, fall.stream)
-        name = headline(metric) if metric else f"Recall of {history.labels[fall.stream]}"
-        moved = "is back" if verdict == "clear" else "fell"
-        side = "below" if fall.loss >= 0 else "above"
-        changed_ms = history.changed_ms if history.changed_ms is not None else found.changed_ms
-        return msgspec.structs.replace(
-            judgement_of(figures, verdict),
-            severity=severity,
-            finding=f"{name} of {about(figures)} {moved} from about {moment(found.changed_ms)} on: "
-            f"{figure(fall.since)}{interval(fall.since_ci)} of {fall.n_since:,} rows since, "
-            f"{share(fall.loss)} {side} {figure(fall.before)} of {fall.n_before:,} rows before"
-            + (
-                f" (the loss is {share(max(fall.loss_ci[0], 0.0))} to {share(fall.loss_ci[1])})"
-                if verdict != "clear"
-                else ""
-            ),
-            metric=metric or "recall",
-            value=fall.since,
-            baseline=fall.before,
-            threshold=fall.before * (1.0 - self.warning),
-            comparator="<",
-            n=fall.n_since,
-            ci=fall.since_ci,
-            details={
-                "changed_at": format_time(changed_ms),
-                "relative_change": -fall.loss,
-                "relative_change_ci": [-fall.loss_ci[1], -fall.loss_ci[0]],
-                "recalls": {
-                    label: {
-                        "before": _share(right0, n0),
-                        "since": _share(right1, n1),
-                        "n_before": n0,
-                        "n_since": n1,
-                    }
-                    for label, (n0, right0, n1, right1) in rate_history.rates(
-                        history, first
-                    ).items()
-                },
-                "variance_inflation": float(found.by.factors[fall.stream]),
+        """The judgement of what was found; `first` is the first block since then."""
+        size = found.fall
+        metric = _metric(figures, history, size.stream)
+        name = headline(metric) if metric else f"Recall of {history.labels[size.stream]}"
+        details = _details(history, found, first)
+        if verdict != "clear":
+            details |= {
                 "statistic": exp(min(found.log_statistic, 700.0)),
                 "statistic_limit": YEAR_DAYS / self.false_alarms,
                 "false_alarms_per_year": self.false_alarms,
-            },
+            }
+        return msgspec.structs.replace(
+            judgement_of(figures, verdict),
+            severity="critical" if size.loss >= self.critical else "warning",
+            finding=f"{name} of {about(figures)} {_moved(found, back=verdict == 'clear')}",
+            metric=metric or "recall",
+            value=size.since,
+            baseline=size.before,
+            threshold=size.before * (1.0 - self.warning),
+            comparator="<",
+            n=size.n_since,
+            ci=size.since_ci,
+            details=details,
         )
+
+
+def _moved(found: Finding, *, back: bool) -> str:
+    """What a rate did, as part of a sentence."""
+    size = found.fall
+    since = "since" if found.sized_ms == found.changed_ms else f"since {moment(found.sized_ms)}"
+    side = "below" if size.loss >= 0 else "above"
+    text = (
+        f"{'is back' if back else 'fell'} from about {moment(found.changed_ms)} on: "
+        f"{figure(size.since)}{interval(size.since_ci)} of {size.n_since:,} rows {since}, "
+        f"{share(size.loss)} {side} {figure(size.before)} of {size.n_before:,} rows before"
+    )
+    if back:
+        return text
+    least, most = (share(max(loss, 0.0)) for loss in size.loss_ci)
+    return f"{text} (the loss is {least} to {most})"
+
+
+def _details(history: RateHistory, found: Finding, first: int) -> dict[str, Any]:
+    size, changed_ms = found.fall, history.changed_ms
+    recalls = {
+        label: {
+            "before": _share(right_before, n_before),
+            "since": _share(right_since, n_since),
+            "n_before": n_before,
+            "n_since": n_since,
+        }
+        for label, (n_before, right_before, n_since, right_since) in rate_history.rates(
+            history, first
+        ).items()
+    }
+    return {
+        "changed_at": format_time(found.changed_ms if changed_ms is None else changed_ms),
+        "sized_from": format_time(found.sized_ms),
+        "relative_change": -size.loss,
+        "relative_change_ci": [-size.loss_ci[1], -size.loss_ci[0]],
+        "recalls": recalls,
+        "variance_inflation": float(found.by.factors[size.stream]),
+    }
 
 
 def _counts(figures: WindowFigures) -> list[tuple[str, int, int]]:
