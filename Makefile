@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --quiet --require-hashes --no-build-isolation
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help demo kafka test test-quick lint bench bench-kafka chaos lock clean
+.PHONY: help demo kafka test test-quick lint bench bench-kafka bench-statistics chaos lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do \
@@ -46,6 +46,9 @@ bench: $(VENV)/.dev ## cost per joined pair beside a hand-written ideal
 
 bench-kafka: $(VENV)/.dev ## the same on a real broker, with latency, restore and memory (about an hour; ARGS="--help")
 	$(BIN)/python -m tests.bench.kafka $(ARGS)
+
+bench-statistics: $(VENV)/.dev ## false alarms and delays of the default rule on performance (about half an hour; ARGS="--runs 20" for less)
+	$(BIN)/python -m tests.bench.statistics $(ARGS)
 
 chaos: $(VENV)/.dev ## kill workers and broker again and again, then count everything (about an hour; ARGS="--help")
 	$(BIN)/python -m tests.chaos $(ARGS)

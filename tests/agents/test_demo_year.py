@@ -51,5 +51,5 @@ def test_summary_of_the_year_equals_figures_computed_from_the_flights(
         wrong = int((predicted_late != flights.late)[rows].sum())
         assert rung["coverage"] == pytest.approx(rows.sum() / production.sum(), abs=1e-12)
         assert rung["f1"] == pytest.approx(2 * tp / (2 * tp + wrong), abs=1e-12)
-    assert {rule["rule"] for rule in summary["alerts"]} >= {"degradation", "drift"}
+    assert {rule["rule"] for rule in summary["alerts"]} >= {"performance_drop", "drift"}
     assert sum(summary["rejected_rows"].values()) == 0

@@ -1,4 +1,4 @@
-"""False alarms of the default degradation rule on a stable model, and its delay on a model that
+"""False alarms of the windowed rule `degradation` on a stable model, and its delay on a model that
 degrades.
 """
 

@@ -89,6 +89,22 @@ def test_a_fall_of_recall_fires_once_and_says_when_it_began_and_how_large_it_is(
     assert details["statistic"] >= details["statistic_limit"] == 365.25 / 0.25
     assert fired.summary.startswith("Recall of churn 1.0.0 fell from about 2026-02-20 on: 0.522 [")
     assert "37 % below 0.826 of 1,150 rows before" in fired.summary
+    assert fired.summary.endswith("; specificity is 0.831 as before.")
+
+
+def test_a_trade_between_the_classes_is_a_warning_that_names_both() -> None:
+    run = Run()
+    run.feed(*days(0, 50, STEADY))
+    # Specificity falls by 0.21, recall rises by 0.13: half of it and more.
+    (fired,) = run.feed(*days(50, 65, (77, 48, 23, 22)))
+    assert (fired.status, fired.severity, fired.metric) == ("firing", "warning", "specificity")
+    assert fired.details["relative_change"] == pytest.approx(-0.25)
+    assert fired.summary.endswith("; recall rose from 0.826 to 0.957.")
+    # Recall rises by 0.04 only: less than half of it.
+    other = Run()
+    other.feed(*days(0, 50, STEADY))
+    (fired,) = other.feed(*days(50, 65, (77, 48, 23, 20)))
+    assert (fired.status, fired.severity, fired.metric) == ("firing", "critical", "specificity")
 
 
 def test_a_fall_in_both_classes_is_one_of_all_rows() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import exp, log
 from typing import Any, ClassVar, Self
 
@@ -53,7 +54,9 @@ class PerformanceDropRule(
     false_alarms
         Budget: mean number of false alarms a year.
     warning, critical
-        Relative losses since the change.
+        Relative losses since the change. An alert on one class is no more than a warning where the
+        other classes gained half of its loss or more: then the threshold has become wrong, and not
+        the model.
     clear
         Relative loss at which the alert resolves.
 
@@ -173,6 +176,10 @@ class PerformanceDropRule(
         metric = _metric(figures, history, size.stream)
         name = headline(metric) if metric else f"Recall of {history.labels[size.stream]}"
         details = _details(history, found, first)
+        recalls = {
+            label: (each["before"], each["since"]) for label, each in details["recalls"].items()
+        }
+        critical = size.loss >= self.critical and not _traded(recalls, size.stream)
         if verdict != "clear":
             details |= {
                 "statistic": exp(min(found.log_statistic, 700.0)),
@@ -181,8 +188,9 @@ class PerformanceDropRule(
             }
         return msgspec.structs.replace(
             judgement_of(figures, verdict),
-            severity="critical" if size.loss >= self.critical else "warning",
-            finding=f"{name} of {about(figures)} {_moved(found, back=verdict == 'clear')}",
+            severity="critical" if critical else "warning",
+            finding=f"{name} of {about(figures)} {_moved(found, back=verdict == 'clear')}"
+            + _other(figures, recalls, size.stream),
             metric=metric or "recall",
             value=size.since,
             baseline=size.before,
@@ -208,6 +216,36 @@ def _moved(found: Finding, *, back: bool) -> str:
         return text
     least, most = (share(max(loss, 0.0)) for loss in size.loss_ci)
     return f"{text} (the loss is {least} to {most})"
+
+
+def _traded(recalls: Mapping[str, tuple[float | None, float | None]], stream: int) -> bool:
+    """Whether the other classes gained at least half of what the class of a stream lost."""
+    falls = [
+        0.0 if before is None or since is None else before - since
+        for before, since in recalls.values()
+    ]
+    return stream < len(falls) and sum(falls) < falls[stream] / 2.0
+
+
+def _other(
+    figures: WindowFigures,
+    recalls: Mapping[str, tuple[float | None, float | None]],
+    stream: int,
+) -> str:
+    """What the other class of two did, as the end of a sentence."""
+    if len(recalls) != 2 or stream == 2:
+        return ""
+    label = [*recalls][1 - stream]
+    before, since = recalls[label]
+    if before is None or since is None:
+        return ""
+    name = f"recall of {label}"
+    if figures.positive_label is not None:
+        name = "recall" if label == figures.positive_label else "specificity"
+    if since == before:
+        return f"; {name} is {figure(since)} as before"
+    moved = "rose" if since > before else "fell"
+    return f"; {name} {moved} from {figure(before)} to {figure(since)}"
 
 
 def _details(history: RateHistory, found: Finding, first: int) -> dict[str, Any]:
