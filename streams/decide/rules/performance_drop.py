@@ -62,7 +62,9 @@ class PerformanceDropRule(
 
     Notes
     -----
-    `make bench-statistics` measures false alarms and delays.
+    The metric of an alert is "recall" or "specificity", or "standardized_accuracy": the mean recall
+    of all classes, with the same weights before and since the change. Its details have the recalls
+    of all classes. `make bench-statistics` measures false alarms and delays.
 
     A change of the threshold in the registry moves recall and specificity on purpose, so the
     baseline begins anew with it.
