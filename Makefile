@@ -21,7 +21,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do \
-	    printf '  make %-11s %s\n' "$$name" "$$text"; done
+	    printf '  make %-16s %s\n' "$$name" "$$text"; done
 
 demo: $(VENV)/.demo $(if $(BROKER),$(VENV)/.kafka) ## watch a model through a year of real flights (about a minute after set-up); BROKER=1: through Kafka
 	$(BIN)/driftline demo $(if $(BROKER),--kafka) $(ARGS)
@@ -47,7 +47,7 @@ bench: $(VENV)/.dev ## cost per joined pair beside a hand-written ideal
 bench-kafka: $(VENV)/.dev ## the same on a real broker, with latency, restore and memory (about an hour; ARGS="--help")
 	$(BIN)/python -m tests.bench.kafka $(ARGS)
 
-bench-statistics: $(VENV)/.dev ## false alarms and delays of the default rule on performance (about half an hour; ARGS="--runs 20" for less)
+bench-statistics: $(VENV)/.dev ## false alarms and delays of the default rule on performance (about three quarters of an hour; ARGS="--runs 20" for less)
 	$(BIN)/python -m tests.bench.statistics $(ARGS)
 
 chaos: $(VENV)/.dev ## kill workers and broker again and again, then count everything (about an hour; ARGS="--help")
