@@ -464,7 +464,7 @@ class Measure:
                 watched = self._watched_for_silence(model, versions, now_ms)
                 jobs = self._jobs(model, TRAFFIC, dues, watched, state)
                 work.append(_TrafficWork(model, versions, watched, dues, jobs))
-                note_scores(model, jobs, self._schedule.plan(model.config).smallest.name)
+                note_scores(model, self._new_parts(model, TRAFFIC, jobs, state))
         by_model: RecordsByModel = {}
         gathered = self._gatherer.gather(TRAFFIC, [(each.model, each.jobs) for each in work])
         yield
@@ -513,7 +513,7 @@ class Measure:
                     model, plan, plan.since_deployment_due(*edges), state
                 )
                 if ARRIVALS not in self._lanes:
-                    settle_labels(DECISIONS, model, jobs, plan.smallest.name)
+                    settle_labels(DECISIONS, model, self._new_parts(model, DECISIONS, jobs, state))
                 work.append((model, jobs))
         by_model: RecordsByModel = {}
         gathered = self._gatherer.gather(DECISIONS, work)
@@ -552,7 +552,7 @@ class Measure:
                 jobs = self._jobs(model, ARRIVALS, plan.due(ARRIVALS, *edges), (), state)
                 if model.config.last_n and now_ms % plan.last_n_step_ms == 0:
                     jobs += self._newest.jobs(model, plan, now_ms, state)
-                settle_labels(ARRIVALS, model, jobs, plan.smallest.name)
+                settle_labels(ARRIVALS, model, self._new_parts(model, ARRIVALS, jobs, state))
                 work.append((model, jobs))
         by_model: RecordsByModel = {}
         gathered = self._gatherer.gather(ARRIVALS, work)
@@ -591,6 +591,23 @@ class Measure:
             if spans or always:
                 jobs.append(WindowJob(due, spans, due.start_ms, always=always))
         return jobs
+
+    def _new_parts(
+        self, model: MeasuredModel, lane: int, jobs: Sequence[WindowJob], state: State
+    ) -> Iterator[WindowJob]:
+        """The smallest windows of some jobs that are complete for the first time, without the part
+        that the window of the same kind before them has.
+        """
+        smallest = self._schedule.plan(model.config).smallest.name
+        for job in jobs:
+            due = job.due
+            if due.window != smallest or due.revision != 1:
+                continue
+            if due.step_ms < due.size_ms:
+                begin_ms = due.end_ms - due.step_ms
+                spans = self._panes.span(model.number, lane, begin_ms, due.end_ms, state)
+                job = WindowJob(due, spans, begin_ms)
+            yield job
 
     def _drop_panes(self, model: MeasuredModel, lane: int, end_ms: int, state: State) -> None:
         """Delete panes that no window, reference or baseline needs any more; once a day."""

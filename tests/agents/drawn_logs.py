@@ -9,42 +9,38 @@ forms, files in any order, and rows that no rule can read. `Expected` follows th
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
-from itertools import product
 from random import Random
 from typing import Any
+
+from tests.oracle.label_rules import (
+    APART_ROWS,
+    NO_LABEL,
+    OTHER_EVIDENT,
+    SCORED_ROWS,
+    SETTLED_ROWS,
+    SIGNED,
+    Class,
+    classes_of,
+    nothing_in_common,
+    positive_of,
+    settled,
+    told_by_scores,
+    with_implied,
+)
+from tests.simulation.label_spellings import STRAYS, spelling
 
 START = 1_767_571_200_000  # 2026-01-05T00:00:00Z
 HOUR = 3_600_000
 MINUTE = 60_000
 CLOCK = START + 400 * 24 * HOUR
 
-YES = ("1", "true", "t", "yes", "y", "positive", "pos")
-NO = ("0", "-1", "false", "f", "no", "n", "negative", "neg")
-SIGNED = (("0", "1"), ("false", "true"), ("no", "yes"), ("negative", "positive"), ("n", "y"))
-OTHER_EVIDENT = (
-    *((negative, "fraud") for negative in ("legit", "legitimate", "genuine", "normal")),
-    *((negative, "fraudulent") for negative in ("legit", "legitimate", "genuine")),
-    ("ham", "spam"),
-    ("benign", "malignant"),
-    ("benign", "malicious"),
-    ("normal", "abnormal"),
-    ("normal", "anomaly"),
-    ("normal", "anomalous"),
-    ("f", "t"),
-    ("neg", "pos"),
-    ("-1", "1"),
-)
 NEGATED = (("not donated", "donated"), ("no_churn", "churn"), ("non-smoker", "smoker"))
 UNKNOWN = (("good", "bad"), ("paid", "default"), ("stay", "leave"), ("a", "b"))
 SEVERAL = (("cat", "dog", "fox"), ("1", "2", "3", "4"), ("1.1", "1.10", "1.2"), ("007", "7", "70"))
-STRAYS = ("maybe", "unknown?", "TBD", "2")
-IMPLIED = dict([*SIGNED[:4], *(pair[::-1] for pair in SIGNED[:4])])
-NO_LABEL = ("", "NaN", "nan", "NA", "null", "None", "  ")
 
 Json = dict[str, Any]
 
@@ -71,7 +67,7 @@ def draw(seed: int) -> Log:
     log = Log()
     n = random.choice([1, 2, 5, 19, 21, 40, 60, 150, 240])
     labels = _label_pair(random)
-    spell = [_spelling(random, labels) for _ in range(2)]
+    spell = [spelling(random, labels) for _ in range(2)]
     kind = random.choice(["label", "label", "score", "both", "both"])
     agrees = random.random() < 0.5
     bad = random.choice([0.0, 0.0, 0.1])
@@ -139,49 +135,6 @@ def draw(seed: int) -> Log:
 
 def _label_pair(random: Random) -> tuple[str, ...]:
     return random.choice(random.choice([SIGNED, SIGNED, OTHER_EVIDENT, NEGATED, UNKNOWN, SEVERAL]))
-
-
-Spelling = Callable[[str, Random], tuple[Any, str]]
-"""Of a label: the value that is sent, and its text."""
-
-
-def _spelling(random: Random, labels: tuple[str, ...]) -> Spelling:
-    """How one side writes the labels: in one way, or sometimes in a second one."""
-    other = random.choice(SIGNED) if labels in SIGNED and random.random() < 0.5 else labels
-    ways = random.sample(WAYS, 2)
-    second = random.choice([0.0, 0.0, 0.0, 0.3])
-
-    def spelled(label: str, random: Random) -> tuple[Any, str]:
-        if label in labels:
-            label = other[labels.index(label)]
-        return ways[random.random() < second](label)
-
-    return spelled
-
-
-def _json_value(label: str) -> tuple[Any, str]:
-    """The label in its own JSON type, if it has one."""
-    if label in ("true", "false"):
-        return label == "true", label
-    if re.fullmatch("-?[1-9][0-9]*|0", label):
-        return int(label), label
-    return label, label
-
-
-def _decimals(label: str) -> tuple[Any, str]:
-    text = label + ".0" if re.fullmatch("-?[0-9]+", label) else label
-    return text, text
-
-
-WAYS: tuple[Callable[[str], tuple[Any, str]], ...] = (
-    lambda label: (label, label),
-    lambda label: (label.upper(), label.upper()),
-    lambda label: (label.capitalize(), label.capitalize()),
-    lambda label: (label + " ", label + " "),
-    lambda label: ("  " + label, "  " + label),
-    _json_value,
-    _decimals,
-)
 
 
 def _plain_id(row: int) -> tuple[Any, str]:
@@ -288,65 +241,6 @@ def _in_order(rows: list[tuple[int, str]], random: Random) -> Sequence[str]:
     return random.sample(lines, len(lines)) if order == "shuffled" else lines
 
 
-def plain(text: str) -> str:
-    """Without blanks around it, case, and decimals of a whole number."""
-    text = text.strip().lower()
-    return text.split(".")[0] if re.fullmatch(r"-?[0-9]+\.0*", text) else text
-
-
-def sign(text: str) -> str | None:
-    return "yes" if plain(text) in YES else "no" if plain(text) in NO else None
-
-
-def evident(one: str, other: str) -> str | None:
-    """The positive label of two, if that is evident."""
-    for negative, positive in ((one, other), (other, one)):
-        pair = plain(negative), plain(positive)
-        if pair in SIGNED or pair in OTHER_EVIDENT:
-            return positive
-        if re.sub("^(not|non|no)[ _-]+", "", pair[0]) == pair[1] != pair[0]:
-            return positive
-    return None
-
-
-FORMS: tuple[Callable[[str], str | None], ...] = (str, plain, sign)
-"""Two texts are one class if one of these, in this order, is the same for both."""
-
-
-@dataclass
-class Class:
-    """A label with its text in truths and in predictions."""
-
-    name: str
-    actual: str | None
-    predicted: str | None
-
-
-def classes_of(actual: Sequence[str], predicted: Sequence[str]) -> list[Class]:
-    """Which labels of the two sides are one class, by the first rule that fits."""
-    partner: dict[str, str] = {}
-    for form in FORMS:
-        pairs = [
-            (one, other)
-            for one, other in product(actual, predicted)
-            if form(one) is not None
-            and form(one) == form(other)
-            and sum(form(each) == form(one) for each in actual) == 1
-            and sum(form(each) == form(one) for each in predicted) == 1
-        ]
-        for one, other in pairs:
-            if one not in partner and other not in partner.values():
-                partner[one] = other
-    left = [one for one in actual if one not in partner]
-    right = [other for other in predicted if other not in partner.values()]
-    if len(left) == len(right) == 2 and evident(*left) and evident(*right):
-        for one in left:
-            positive = one == evident(*left)
-            partner[one] = next(other for other in right if (other == evident(*right)) == positive)
-    found = [Class(one, one, partner.get(one)) for one in actual]
-    return found + [Class(each, None, each) for each in predicted if each not in partner.values()]
-
-
 @dataclass
 class Expected:
     """What the last figures of the day have to be.
@@ -378,29 +272,20 @@ def expect(log: Log) -> Expected:
     # Predictions without a truth name classes too.
     named = {label: 0 for _, label, _ in log.accepted if label is not None}
     configured = log.settings.get("positive_label")
-    classes = classes_of([*actual], [*named])
-    if configured is not None and len(_same(classes, configured)) != 1:
-        classes.append(Class(configured, None, None))
-    if len(classes) == 1 and plain(classes[0].name) in IMPLIED:
-        classes.append(_implied(classes[0]))
+    classes = classes_of([*actual], [*named], [] if configured is None else [configured])
+    classes = with_implied(classes)
     withheld = False
     if from_scores and not named:
-        if len(classes) > 2:
-            pairs = [
-                [one, other]
-                for place, one in enumerate(classes)
-                for other in classes[place + 1 :]
-                if evident(one.name, other.name)
-            ]
-            classes = pairs[0] if len(pairs) == 1 else classes
+        classes = told_by_scores(classes, configured)
         withheld = len(classes) != 2
-    if len(joined) >= 100 and not withheld:
-        classes = _settled(classes, configured, actual, predicted, len(joined))
-    positive = _positive(classes, configured, log.accepted)
+    higher = _higher(log.accepted)
+    if len(joined) >= SETTLED_ROWS and not withheld:
+        at_first = positive_of(classes, configured, higher)[0]
+        classes = settled(classes, at_first, actual, predicted, len(joined))
+    positive = positive_of(classes, configured, higher) if len(classes) == 2 else (None, None)
     if from_scores and not named and positive[0] is None:
         withheld = True
-    apart = not any(each.actual and each.predicted for each in classes)
-    if len(joined) >= 20 and named and apart:
+    if len(joined) >= APART_ROWS and nothing_in_common(classes):
         withheld = True
     strays: Counter[str] = Counter()
     cells: Counter[tuple[str, str]] = Counter()
@@ -452,80 +337,16 @@ def _ratio(part: float, whole: int) -> float | None:
     return round(part / whole, 6) if whole else None
 
 
-def _implied(known: Class) -> Class:
-    """The other label of an evident pair, of which no row has come."""
-    name, other = known.name, IMPLIED[plain(known.name)]
-    if name.isupper():
-        other = other.upper()
-    elif name.istitle():
-        other = other.capitalize()
-    return Class(other, None, None)
-
-
-def _settled(
-    classes: list[Class],
-    configured: str | None,
-    actual: Counter[str],
-    predicted: Counter[str],
-    n: int,
-) -> list[Class]:
-    """Without the labels that only one side has, in at most 1 % of the rows.
-
-    The configured positive label stays.
-    """
-    positive = [] if configured is None else _same(classes, configured)
-    return [
-        each
-        for each in classes
-        if [each.name] == positive
-        or (each.actual and each.predicted)
-        or max(actual[each.actual or ""], predicted[each.predicted or ""]) > 0.01 * n
-    ]
-
-
-def _positive(
-    classes: list[Class],
-    configured: str | None,
-    accepted: Sequence[tuple[str, str | None, float | None]],
-) -> tuple[str | None, str | None]:
-    if len(classes) != 2:
-        return None, None
-    if configured is not None:
-        same = _same(classes, configured)
-        return (same[0], "configured") if len(same) == 1 else (None, None)
+def _higher(accepted: Sequence[tuple[str, str | None, float | None]]) -> str | None:
+    """The predicted label with the higher scores, if a threshold separates those of two."""
     scores: dict[str, list[float]] = {}
     for _, label, score in accepted:
         if label is not None and score is not None:
             scores.setdefault(label, []).append(score)
-    if len(scores) == 2:
-        low, high = sorted(scores, key=lambda label: min(scores[label]))
-        if max(scores[low]) <= min(scores[high]) and min(map(len, scores.values())) >= 10:
-            for each in classes:
-                if each.predicted == high:
-                    return each.name, "scores"
-    for side in (
-        [each.name for each in classes],
-        [each.predicted or each.name for each in classes],
-    ):
-        label = evident(*side)
-        if label is not None:
-            return classes[side.index(label)].name, "vocabulary"
-    return None, None
-
-
-def _same(classes: list[Class], label: str) -> list[str]:
-    """Classes that a configured label may be, by the first rule by which any is."""
-    for form in FORMS:
-        same = [
-            each.name
-            for each in classes
-            if form(label) is not None
-            and form(label)
-            in {form(text) for text in (each.name, each.actual, each.predicted) if text}
-        ]
-        if same:
-            return same
-    return []
+    if len(scores) != 2 or min(map(len, scores.values())) < SCORED_ROWS:
+        return None
+    low, high = sorted(scores, key=lambda label: min(scores[label]))
+    return high if max(scores[low]) <= min(scores[high]) else None
 
 
 def _of_score(score: float | None, classes: list[Class], positive: str | None) -> str | None:

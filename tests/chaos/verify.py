@@ -22,8 +22,9 @@ from typing import Any
 
 from tests.chaos.losses import FormerTopic, Reading, announcement, reading_of
 from tests.chaos.topics import Stored
-from tests.oracle.figures import Figure, Place, count, labels_by_model
+from tests.oracle.figures import Figure, Place, count, newest
 from tests.oracle.joining import FIVE_MINUTES, Joined, walk
+from tests.oracle.label_sets import Judged, labels_of
 from tests.oracle.recorded import Invalid, Row, prediction, truth
 from tests.oracle.settings import Settings
 from tests.oracle.verdict import (
@@ -68,6 +69,9 @@ KEPT = {
         "label_coverage",
         "labels",
         "matrix",
+        "strays",
+        "positive_label",
+        "positive_basis",
         "tn",
         "fp",
         "fn",
@@ -163,6 +167,7 @@ def verify(
 
     joined = walked([*predicted, *known])
     figures = count(joined, settings)
+    labels = labels_of(figures, newest(joined, settings), settings)
     verdict = Verdict(rows=joined.rows)
     emitted = EmittedFigures(topics["metrics"])
     in_windows = [record for record in emitted.complete if record["kind"] in WINDOWS]
@@ -170,14 +175,14 @@ def verify(
     if not is_finished:
         places = {place_of(record) for record in in_windows}
         figures = {place: figure for place, figure in figures.items() if place in places}
-    verdict.faults += figure_differences(emitted.complete, figures, settings)
+    verdict.faults += figure_differences(emitted.complete, figures, labels)
     for rung, _ in settings.defaults.rungs:
         verdict.labelled[rung] = sum(
             record["n"]
             for record in in_windows
             if (record["lane"], record["segment"], record["maturity"]) == ("decisions", "all", rung)
         )
-    _add_up(verdict, emitted.complete, figures, settings)
+    _add_up(verdict, emitted.complete, figures, labels, settings)
     verdict.faults += emitted.faults
     if former:
         sent = [
@@ -309,6 +314,7 @@ def _add_up(
     verdict: Verdict,
     announced: list[dict[str, Any]],
     figures: dict[Place, Figure],
+    labels: dict[Place, Judged],
     settings: Settings,
 ) -> None:
     """Count predictions and outcomes that are missing or counted twice, in the smallest window over
@@ -319,7 +325,6 @@ def _add_up(
         for record in announced
         if record["kind"] == "tumbling"
     }
-    labels = labels_by_model(figures)
     for place in figures.keys() | emitted.keys():
         model = settings.of(place.model)
         window, size, _ = min(model.window_sizes, key=lambda sized: sized[1])
@@ -329,9 +334,7 @@ def _add_up(
             ("decisions", last),
         ):
             continue
-        wanted = integers(
-            figures.get(place, Figure()), labels.get(place.model, set()), model.positive_label
-        )
+        wanted = integers(figures.get(place, Figure()), labels.get(place))
         actual = emitted.get(place, {})
         for name in wanted.keys() | actual.keys():
             # Predictions in traffic, cells in decisions: sums of cells would count a fault twice.

@@ -13,13 +13,9 @@ which they became known, a change to another label, or from none back to one, is
 change to none is `retracted`; both count from the rung of the change's delay on. `joined` counts
 from the rung of the first label on.
 
-The predicted label is the row's prediction; otherwise, for a score at or above the row's threshold
-or the configured one, the positive label, and below it the other label; otherwise the class with
-the highest probability, ties by name. The positive label is the configured one, otherwise the
-second of a pair of `PAIRS`; without one, rows whose prediction follows from a score are in no cell.
-(The product knows only the labels that a model has had so far. So a log for comparison configures
-the positive label and has the other one early. It has fewer than 100 truths of a model, or no label
-that only truths have.)
+The predicted label is the row's prediction; otherwise, for a score, `POSITIVE` at or above the
+row's threshold or the configured one, and `NEGATIVE` below it; otherwise the class with the highest
+probability, ties by name. Which labels these and the cells stand for is `label_sets.py`.
 """
 
 from __future__ import annotations
@@ -55,51 +51,24 @@ class Place(NamedTuple):
 class Figure:
     """The integers of one figure.
 
-    `cells` counts (actual, predicted), `scores` (actual, bin of the score) in the decisions lane.
+    `cells` counts (actual, predicted), `scores` (actual, bin of the score) in the decisions lane,
+    `outputs` (predicted, bin of the score or None) in the traffic lane.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
     cells: Counter[tuple[str, str]] = field(default_factory=Counter)
     scores: Counter[tuple[str, str]] = field(default_factory=Counter)
+    outputs: Counter[tuple[str, str | None]] = field(default_factory=Counter)
+
+    def add(self, other: Figure) -> None:
+        self.counts.update(other.counts)
+        self.cells.update(other.cells)
+        self.scores.update(other.scores)
+        self.outputs.update(other.outputs)
 
     @property
     def n(self) -> int:
         return self.cells.total()
-
-
-# Pairs of labels: one implies the other; the second is positive.
-PAIRS = (("0", "1"), ("false", "true"), ("no", "yes"))
-
-
-def labels_by_model(figures: dict[Place, Figure]) -> dict[str, set[str]]:
-    """Actual and predicted labels in the figures of each model."""
-    labels: dict[str, set[str]] = {}
-    for place, figure in figures.items():
-        named = {label for cell, n in figure.cells.items() if n for label in cell} - {
-            POSITIVE,
-            NEGATIVE,
-        }
-        labels.setdefault(place.model, set()).update(named)
-    return labels
-
-
-def resolved(
-    cells: Counter[tuple[str, str]], labels: set[str], positive: str | None
-) -> Counter[tuple[str, str]]:
-    """The cells of a model with those `labels`, with predictions by score under their label."""
-    all_labels = labels | ({positive} - {None})
-    if len(all_labels) == 1:
-        all_labels |= {label for pair in PAIRS if all_labels <= set(pair) for label in pair}
-    if positive is None:
-        positive = next((pair[1] for pair in PAIRS if set(pair) == all_labels), None)
-    is_known = positive is not None and len(all_labels) == 2
-    names = {POSITIVE: positive, NEGATIVE: max(all_labels - {positive}, default=None)}
-    by_label: Counter[tuple[str, str]] = Counter()
-    for (actual, predicted), count in cells.items():
-        if predicted in names and not is_known:
-            return Counter()
-        by_label[actual, names.get(predicted) or predicted] += count
-    return by_label
 
 
 class Change(NamedTuple):
@@ -136,13 +105,22 @@ def count(joined: Joined, settings: Settings, *, panes: bool = False) -> dict[Pl
                     figure = figures.setdefault(
                         Place(*series, segment, lane, window, rung, window_start), Figure()
                     )
-                    for name, n in part.counts.items():
-                        figure.counts[name] += n
-                    for cell, n in part.cells.items():
-                        figure.cells[cell] += n
-                    for score, n in part.scores.items():
-                        figure.scores[score] += n
+                    figure.add(part)
                 window_start -= step
+    return figures
+
+
+def newest(joined: Joined, settings: Settings) -> dict[Place, Figure]:
+    """Figures of the window with the smallest step of each model, of the rows since the window of
+    its kind before: at the first rung, of all versions and rows; the version is "".
+    """
+    figures: dict[Place, Figure] = {}
+    for (series, segment, lane, start, _), part in _by_unit(joined, settings, panes=False).items():
+        if segment == "all" and lane != "decisions" and series != NO_MODEL:
+            window, size, step = settings.of(series[0]).smallest_window
+            end = start - start % step + step
+            place = Place(series[0], "", "all", lane, window, "-", end - size)
+            figures.setdefault(place, Figure()).add(part)
     return figures
 
 
@@ -184,17 +162,21 @@ def _count_prediction(
     value, time = prediction.row.value, prediction.row.time
     series = prediction.series
     segments = segments_of(prediction, settings)
+    is_error, has_output = value.get("status") == "error", not prediction.counts_in_traffic_only
+    predicted = predicted_label(value, settings.of(series[0]).threshold) if has_output else ""
+    score = None if value.get("score") is None else score_bin(value["score"])
     if not prediction.late:
         for figure in at(series, segments, "traffic", time):
             figure.counts["predictions"] += 1
-            figure.counts["errors"] += value.get("status") == "error"
-    if prediction.counts_in_traffic_only:
+            figure.counts["errors"] += is_error
+            if has_output:
+                figure.outputs[predicted, score] += 1
+    if not has_output:
         return
     for figure in at(series, segments, "decisions", time, prediction.lateness):
         figure.counts["predictions"] += 1
 
     effective = prediction.effective(settings)
-    predicted = predicted_label(value, settings.of(series[0]).threshold)
     if not effective:
         for figure in at(series, segments, "arrivals", prediction.waits_until(settings)):
             figure.counts["expired"] += 1
@@ -212,8 +194,8 @@ def _count_prediction(
                 if lane == "decisions":
                     figure.counts[change.counter] += 1
                     for label, sign in ((change.old, -1), (change.new, 1)):
-                        if label is not None and value.get("score") is not None:
-                            figure.scores[label, score_bin(value["score"])] += sign
+                        if label is not None and score is not None:
+                            figure.scores[label, score] += sign
 
 
 def changes(prediction: Prediction, effective: list[Truth]) -> list[Change]:

@@ -1,8 +1,9 @@
 """Reader of a recorded log: the valid rows with their partitions, and the floor at each of them.
 
 A line is a valid row if it is a JSON object of at most 1 MiB in UTF-8 with the required fields of
-the right types, finite numbers, probabilities in [0, 1], and a time not after `latest` (5 minutes
-after the start of the first run). Common field names of other systems are aliases of ours.
+the right types, finite numbers, probabilities in [0, 1], and a time after 1973-03-03T09:46:40Z and
+not after `latest` (5 minutes after the start of the first run). Common field names of other systems
+are aliases of ours.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.oracle.label_rules import NO_LABEL
 from tests.oracle.watermark import keys
 
 MAX_BYTES = 1 << 20
+FIRST_EVENT = 10**11  # 1973-03-03T09:46:40Z in ms
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 COMMON_NAMES = {
@@ -120,7 +123,7 @@ def prediction(raw: bytes) -> dict[str, Any]:
     for name in ("prediction_id", "model_name", "model_version"):
         _text(value, name)
     value["timestamp"] = _time(value)
-    value["prediction"] = label_text(value.get("prediction"))
+    value["prediction"] = label_of(value.get("prediction"))
     for name in ("score", "threshold"):
         if value.get(name) is not None:
             value[name] = _probability(value[name])
@@ -151,10 +154,16 @@ def truth(raw: bytes) -> dict[str, Any]:
     retracted = value.get("retracted", False)
     if not isinstance(retracted, bool):
         raise Invalid("retracted is neither true nor false")
-    value["label"] = None if retracted else label_text(value.get("label"))
+    value["label"] = None if retracted else label_of(value.get("label"))
     if value["label"] is None and not retracted:
         raise Invalid("no label")
     return value
+
+
+def label_of(label: Any) -> str | None:
+    """Text of a label; None for blanks and for words that stand for no value."""
+    text = label_text(label)
+    return None if text is None or text in NO_LABEL or not text.strip() else text
 
 
 def label_text(label: Any) -> str | None:
@@ -192,6 +201,13 @@ def _text(value: dict[str, Any], name: str) -> None:
 
 
 def _time(value: dict[str, Any]) -> int:
+    time = _any_time(value)
+    if time < FIRST_EVENT:
+        raise Invalid("a time that was never set")
+    return time
+
+
+def _any_time(value: dict[str, Any]) -> int:
     time = value.get("timestamp")
     if isinstance(time, bool) or not isinstance(time, int | float | str):
         raise Invalid("timestamp is missing or no time")

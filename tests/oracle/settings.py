@@ -34,6 +34,7 @@ class ModelSettings:
     maturity: tuple[str, ...] = ("1h", "6h", "1d", "3d", "7d")
     segments: tuple[str, ...] = ()
     positive_label: str | None = None
+    labels: tuple[str, ...] | None = None
     threshold: float = 0.5
 
     @cached_property
@@ -63,6 +64,20 @@ class ModelSettings:
             )
             sized.append((canonical, duration(size), duration(step or size)))
         return sized
+
+    @cached_property
+    def smallest_window(self) -> tuple[str, int, int]:
+        """Name, size and step of the window with the smallest step."""
+        return min(self.window_sizes, key=lambda sized: (sized[2], sized[1]))
+
+    @cached_property
+    def histogram_window(self) -> str:
+        """Name of the window with score histograms: the smallest of at least a day that does not
+        slide, otherwise the longest.
+        """
+        days = [(size, name) for name, size, step in self.window_sizes if DAY <= size == step]
+        longest = max(self.window_sizes, key=lambda sized: sized[1])[0]
+        return min(days)[1] if days else longest
 
     @cached_property
     def unit(self) -> int:

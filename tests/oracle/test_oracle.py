@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.oracle.figures import Figure, Place, count, resolved
+from tests.oracle.figures import Figure, Place, count, newest
 from tests.oracle.joining import Joined, join
+from tests.oracle.label_sets import labels_of
 from tests.oracle.recorded import partition_of
 from tests.oracle.settings import DAY, HOUR, MINUTE, Settings
 
@@ -242,11 +243,13 @@ def test_predicted_label_follows_from_prediction_then_score_then_classes(tmp_pat
     truths = [truth(MINUTE, "yes", identity=str(i)) for i in range(len(outputs))] + [
         truth(MINUTE, "no", identity="x")
     ]
-    _, figures = run(tmp_path, predictions, truths, toml)
-    cells = figures[Place("m", "1", "all", "decisions", "1d", "30d", T0)].cells
+    joined, figures = run(tmp_path, predictions, truths, toml)
+    place = Place("m", "1", "all", "decisions", "1d", "30d", T0)
+    settings = Settings.from_toml(toml)
+    labels = labels_of(figures, newest(joined, settings), settings)[place]
     # At 0.6 and above yes, 0.59 no, 0.55 by the row's own threshold yes; of equal classes the first
     # by name.
-    assert resolved(cells, {"no", "yes"}, "yes") == {("yes", "no"): 3, ("yes", "yes"): 2}
+    assert labels.cells(figures[place]) == ({("yes", "no"): 3, ("yes", "yes"): 2}, {})
 
 
 def test_sliding_windows_are_aligned_to_the_epoch_and_exclude_their_end(tmp_path: Path) -> None:

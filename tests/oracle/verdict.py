@@ -10,16 +10,17 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from tests.oracle.figures import Figure, Place, labels_by_model, resolved
+from tests.oracle.figures import Figure, Place, newest
 from tests.oracle.joining import Joined
+from tests.oracle.label_sets import Judged, due, labels_of
 from tests.oracle.recorded import EPOCH
 from tests.oracle.settings import Settings
 
 WINDOWS = ("tumbling", "sliding")
+NEED_POSITIVE = ("precision", "recall", "roc_auc", "brier")
 ROUNDED = 0.501e-6  # ratios have six decimals
 
 
@@ -37,9 +38,9 @@ def differences(
         for place, figure in figures.items()
         if place in announced or due(place, settings) <= end
     }
-    expected = {place: figure for place, figure in figures.items() if filled(figure)}
-    sentences = figure_differences(_records(out / "metrics.jsonl"), figures, settings)
-    sentences += histograms(_records(out / "histograms.jsonl"), expected)
+    labels = labels_of(figures, newest(joined, settings), settings)
+    sentences = figure_differences(_records(out / "metrics.jsonl"), figures, labels)
+    sentences += histograms(_records(out / "histograms.jsonl"), figures, labels, settings)
     for topic, rejected in (
         ("predictions", joined.rejected_predictions),
         ("ground-truth", joined.rejected_truths),
@@ -48,18 +49,8 @@ def differences(
     return sentences
 
 
-def due(place: Place, settings: Settings) -> int:
-    """Event time at which a figure is announced at the latest, the grace apart: the first edge of
-    a pane at or after its rung.
-    """
-    model = settings.of(place.model)
-    size = next(size for name, size, _ in model.window_sizes if name == place.window)
-    complete = place.start + size + dict(model.rungs).get(place.rung, 0)
-    return -(-complete // settings.pane) * settings.pane
-
-
 def figure_differences(
-    records: Iterable[dict[str, Any]], figures: dict[Place, Figure], settings: Settings
+    records: Iterable[dict[str, Any]], figures: dict[Place, Figure], labels: dict[Place, Judged]
 ) -> list[str]:
     """Differences of `metrics` records, none of them provisional, one sentence each."""
     emitted: dict[Place, dict[str, Any]] = {}
@@ -73,13 +64,9 @@ def figure_differences(
     expected = {place: figure for place, figure in figures.items() if filled(figure)}
     for place in sorted(expected.keys() - emitted.keys()):
         sentences.append(f"{place} is not emitted; it has {filled(expected[place])}")
-    labels = labels_by_model(figures)
     for place, record in emitted.items():
-        figure, positive = expected.get(place, Figure()), settings.of(place.model).positive_label
-        wanted, actual = (
-            integers(figure, labels.get(place.model, set()), positive),
-            emitted_integers(record),
-        )
+        wanted = integers(expected.get(place, Figure()), labels.get(place))
+        actual = emitted_integers(record)
         if wanted != actual:
             names = [
                 name
@@ -90,6 +77,8 @@ def figure_differences(
                 f"{place}: {name} is {actual.get(name, 0)}, the oracle has {wanted.get(name, 0)}"
                 for name in names
             ]
+        if place in labels:
+            sentences += [f"{place}: {fault}" for fault in meanings(record, labels[place])]
         sentences += [f"{place}: {fault}" for fault in ratios(record)]
     return sentences
 
@@ -99,12 +88,16 @@ def filled(figure: Figure) -> dict[Any, int]:
     return {name: n for name, n in [*figure.counts.items(), *figure.cells.items()] if n}
 
 
-def integers(figure: Figure, labels: set[str], positive: str | None) -> dict[Any, int]:
+def integers(figure: Figure, labels: Judged | None) -> dict[Any, int]:
     """The integers that a `metrics` record must have."""
-    cells = resolved(figure.cells, labels, positive)
     wanted: dict[Any, int] = {name: n for name, n in figure.counts.items() if n}
-    wanted["n"] = figure.n
-    return {name: n for name, n in [*wanted.items(), *cells.items()] if n}
+    if labels is None or not labels.counted:
+        wanted["n"] = figure.n
+    else:
+        cells, strays = labels.cells(figure)
+        wanted |= cells | {f"stray {label}": n for label, n in strays.items()}
+        wanted["n"] = cells.total()
+    return {name: n for name, n in wanted.items() if n}
 
 
 def emitted_integers(record: dict[str, Any]) -> dict[Any, int]:
@@ -113,6 +106,7 @@ def emitted_integers(record: dict[str, Any]) -> dict[Any, int]:
     actual["n"] = record["n"]
     if record["lane"] != "arrivals":  # where it repeats the number of outcomes
         actual["predictions"] = record["n_predictions"]
+    actual |= {f"stray {label}": n for label, n in record.get("strays", {}).items()}
     labels = record.get("labels", [])
     for i, row in enumerate(record.get("matrix", [])):
         for j, n in enumerate(row):
@@ -120,21 +114,66 @@ def emitted_integers(record: dict[str, Any]) -> dict[Any, int]:
     return {name: n for name, n in actual.items() if n}
 
 
-def histograms(records: Iterable[dict[str, Any]], expected: dict[Place, Figure]) -> Iterator[str]:
-    """Score histograms that differ from the oracle, or are missing in a series that has others."""
+def meanings(record: dict[str, Any], labels: Judged) -> Iterator[str]:
+    """Classes and positive label of a record, and the figures that need them."""
+    counted = labels.counted and record["lane"] != "traffic"
+    wanted = (
+        (labels.names, labels.positive, labels.basis)
+        if counted and labels.names
+        else ([], None, None)
+    )
+    names = record.get("labels", [])
+    found = names, record.get("positive_label"), record.get("positive_basis")
+    if found != wanted:
+        yield f"labels, positive label and its basis are {found}, the oracle has {wanted}"
+        return
+    cells = [record.get(name) for name in ("tn", "fp", "fn", "tp")]
+    if found[1] is None:
+        if cells != [None] * 4:
+            yield f"tn, fp, fn, tp are {cells} without a positive label"
+        figure = next(
+            (name for name in NEED_POSITIVE if record["metrics"].get(name) is not None), None
+        )
+        if figure is not None and record["lane"] != "traffic":
+            yield f"{figure} is {record['metrics'][figure]} without a positive label"
+    else:
+        yes = names.index(found[1])
+        matrix, no = record["matrix"], 1 - yes
+        if cells != [matrix[no][no], matrix[no][yes], matrix[yes][no], matrix[yes][yes]]:
+            yield f"tn, fp, fn, tp are {cells}, with {found[1]} as positive label of {matrix}"
+    if not counted and record["metrics"].get("accuracy") is not None:
+        yield "accuracy is there, and figures by label are withheld"
+
+
+def histograms(
+    records: Iterable[dict[str, Any]],
+    figures: dict[Place, Figure],
+    labels: dict[Place, Judged],
+    settings: Settings,
+) -> Iterator[str]:
+    """Score histograms that differ from the oracle or are missing."""
     actual: dict[Place, dict[tuple[str, str], int]] = {}
     for record in records:
         scores: Counter[tuple[str, str]] = Counter()
         for half in ("fit", "holdout"):
             for label, bins in record[half].items():
                 scores.update({(label, text): n for text, n in bins.items()})
-        actual[place_of(record)] = dict(scores)
-    series = {place._replace(rung="", start=0) for place in actual}
-    for place, figure in expected.items():
-        if place._replace(rung="", start=0) in series:
-            wanted = {score: n for score, n in figure.scores.items() if n}
-            if wanted != actual.pop(place, {}):
-                yield f"{place}: the histogram is not {wanted}"
+        place = place_of(record)
+        actual[place] = dict(scores)
+        if place in labels and record["positive_label"] != labels[place].positive:
+            yield f"{place}: the histogram has the positive label {record['positive_label']}"
+    for place, figure in figures.items():
+        if (place.lane, place.segment, place.window) != (
+            "decisions",
+            "all",
+            settings.of(place.model).histogram_window,
+        ):
+            continue
+        judged = labels[place]
+        is_told = judged.counted and judged.positive is not None
+        wanted = judged.scores(figure) if is_told else {}
+        if wanted != actual.pop(place, {}):
+            yield f"{place}: the histogram is not {wanted}"
     yield from (f"{place} has a histogram, the oracle has none" for place in actual)
 
 
@@ -162,10 +201,6 @@ def ratios(record: dict[str, Any]) -> Iterator[str]:
             value = record["metrics"].get(name)
             if value is not None and (not whole or abs(value - part / whole) > ROUNDED):
                 yield f"{name} is {value}, not {part}/{whole}"
-    if record.get("tp") is not None and sorted(
-        (record["tn"], record["fp"], record["fn"], record["tp"])
-    ) != sorted(chain(*matrix)):
-        yield "tn, fp, fn, tp are not the cells of the matrix"
     if record["provisional"]:
         yield "a replay emits nothing provisional"
 

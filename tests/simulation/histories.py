@@ -14,6 +14,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from tests.oracle.recorded import label_text
+from tests.simulation.label_spellings import STRAYS, Spelling, spelling
 from tests.simulation.wrong_lines import Event, wrong_prediction, wrong_truth
 
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
@@ -48,6 +50,25 @@ TROUBLES = {
     "misdated prediction": 0.06,
     "misdated truth": 0.06,
 }
+OUT_OF_ORDER = (
+    "late prediction",
+    "very late prediction",
+    "late truth",
+    "misdated prediction",
+    "misdated truth",
+    "misdated rows",
+    "decades behind",
+)
+# As `TROUBLES`, of kinds that change much of what follows: most histories are without them.
+RARE_TROUBLES = {
+    "misdated rows": 0.03,
+    "decades behind": 0.04,
+    "stray truth": 0.05,
+    "stray prediction": 0.04,
+    "no label": 0.1,
+}
+YEAR = 365 * DAY
+MANY_STRAYS = tuple(f"stray {number}" for number in range(15))
 
 
 @dataclass(frozen=True)
@@ -57,7 +78,7 @@ class ModelKind:
     model: str
     versions: tuple[str, ...]
     labels: tuple[Any, ...]
-    output: str  # "prediction", "score", "scores" or "both"
+    output: str  # "prediction", "score", "scores", "both" or "agreeing"
 
 
 KINDS = (
@@ -65,18 +86,24 @@ KINDS = (
     ModelKind("fraud", ("2.0.0",), (False, True), "score"),
     ModelKind("digits", ("0.9.0", "1.0.0"), (0, 1, 2), "scores"),
     ModelKind("routing/é", ("7",), ("air", "rail", "road"), "prediction"),
+    ModelKind("credit", ("3",), ("paid", "default"), "agreeing"),
 )
 SHADOW = {
     "churn": "churn-shadow",
     "fraud": "fraud",
     "digits": "digits",
     "routing/é": "routing-shadow",
+    "credit": "credit-shadow",
 }
 
 
 @dataclass(frozen=True)
 class HistoryPlan:
-    """Parameters of one history; durations in ms."""
+    """Parameters of one history; durations in ms.
+
+    `spelled` has how predictions and truths of a model write labels, of those that do not send them
+    as they are. Strays come from the time `strays_from` on.
+    """
 
     kinds: tuple[ModelKind, ...]
     prediction_grace: int
@@ -89,12 +116,21 @@ class HistoryPlan:
     span: int
     ids: int
     rates: dict[str, float]
+    spelled: dict[str, tuple[Spelling, Spelling]]
+    strays: tuple[str, ...]
+    strays_from: int
     toml: str
 
 
 BARE = """last_n = []
 since_deployment = false
 default_rules = false"""
+CHURN_LABELS = (
+    'labels = ["no", "yes"]',
+    'labels = ["yes", "maybe", "no"]',
+    'positive_label = "yes"',
+    'positive_label = "no"',
+)
 EVERYTHING = """last_n = [5, 20]
 reference = "4h"
 outcomes = true"""
@@ -150,14 +186,12 @@ def draw_plan(random: Random, *, late: bool, everything: bool) -> HistoryPlan:
         name: rate * random.uniform(0.3, 2) if random.random() < 0.65 else 0.0
         for name, rate in TROUBLES.items()
     }
+    rates |= {
+        name: rate * random.uniform(0.3, 2) if random.random() < 0.25 else 0.0
+        for name, rate in RARE_TROUBLES.items()
+    }
     if not late:
-        rates |= {
-            "late prediction": 0.0,
-            "very late prediction": 0.0,
-            "late truth": 0.0,
-            "misdated prediction": 0.0,
-            "misdated truth": 0.0,
-        }
+        rates |= dict.fromkeys(OUT_OF_ORDER, 0.0)
     windows = random.choice(
         (["1h"], ["2h", "6h"], ["1h", "4h/2h"], ["30m", "2h"], ["90m", "3h/90m"], ["12h/4h", "1d"])
     )
@@ -170,6 +204,18 @@ def draw_plan(random: Random, *, late: bool, everything: bool) -> HistoryPlan:
     truth_grace = random.choice((10 * MINUTE, HOUR))
     park = label_horizon + random.choice((0, 3 * HOUR))
     segments = random.choice(([], ["plan"], ["plan", "region"]))
+    ids = random.randint(30, 110)
+    kinds = tuple(random.sample(KINDS, 2))
+    if random.random() < 0.12:  # enough truths of one model to settle its classes
+        ids, kinds = random.randint(250, 400), kinds[:1]
+    spelled = {
+        kind.model: (spelling(random, texts), spelling(random, texts))
+        for kind in kinds
+        for texts in [tuple(str(label_text(label)) for label in kind.labels)]
+        if random.random() < 0.3
+    }
+    is_set = random.random() < 0.7 and not everything
+    churn = random.choice((*[""] * 6, *CHURN_LABELS))
     toml = f"""[defaults]
 windows = {json.dumps(windows)}
 label_horizon = "{_short(label_horizon)}"
@@ -180,8 +226,10 @@ truth_grace = "{_short(truth_grace)}"
 park = "{_short(park)}"
 segments = {json.dumps(segments)}
 {EVERYTHING if everything else BARE}
+[models.churn]
+{churn}
 [models.fraud]
-{"" if everything else 'positive_label = "true"'}
+{'positive_label = "true"' if is_set else ""}
 threshold = 0.4
 segments = ["plan"]
 [models.digits]
@@ -190,9 +238,7 @@ correction_horizon = "{_short(3 * HOUR)}"
 segments = []
 """
     steps = tuple(_duration(part) for window in windows for part in window.split("/"))
-    ids = random.randint(30, 110)
     span = random.choice((3 * HOUR, 7 * HOUR, 15 * HOUR))
-    kinds = tuple(random.sample(KINDS, 2))
     return HistoryPlan(
         kinds,
         grace,
@@ -205,6 +251,9 @@ segments = []
         span,
         ids,
         rates,
+        spelled,
+        random.choice((STRAYS, STRAYS[:1], MANY_STRAYS)),
+        BEGIN + int(span * random.choice((0, 0, 0.5, 0.8))),
         toml,
     )
 
@@ -250,6 +299,10 @@ class History:
         if self.happens("misdated truth"):
             misdated = self.truth(f"misdated-{number}", kind, self.too_late(time), 0)
             self.truths.append((time, self.line(misdated, False, TRUTH_ALIASES)))
+        if self.happens("misdated rows"):
+            self.misdated_rows(number, kind, time)
+        if self.happens("decades behind"):
+            self.decades_behind(number, identity, kind, time)
         if self.happens("invalid prediction"):
             self.predictions.append((self.moment(), wrong_prediction(far_ahead(event), random)))
         if self.happens("invalid truth"):
@@ -270,6 +323,50 @@ class History:
         ahead = self.random.choice((HOUR, 2 * HOUR, 9 * HOUR, 30 * HOUR, 10 * DAY, 200 * DAY))
         return time + ahead + self.random.choice((-1, 0, 1))
 
+    def misdated_rows(self, number: int, kind: ModelKind, time: int) -> None:
+        """Add rows of different ids that are dated ahead together: too few to be borne out, as many
+        as are needed, and more.
+        """
+        random = self.random
+        ahead = random.choice((3 * HOUR, 30 * HOUR, 200 * DAY, YEAR, 700 * DAY))
+        of_truths = random.random() < 0.5
+        for place in range(random.choice((2, 3, 9, 10, 11, 14))):
+            wrong = time + ahead + random.randrange(-2 * HOUR, 2 * HOUR)
+            identity = f"ahead-{number}-{place}"
+            if of_truths:
+                line = self.line(self.truth(identity, kind, wrong, 0), False, TRUTH_ALIASES)
+                self.truths.append((time, line))
+            else:
+                event = self.prediction(identity, kind, kind.model, kind.versions[0], wrong)
+                self.predictions.append((time, self.line(event, False, PREDICTION_ALIASES)))
+
+    def decades_behind(self, number: int, identity: str, kind: ModelKind, time: int) -> None:
+        """Add a row dated decades before the others, a truth of the id `identity` or of another."""
+        random = self.random
+        wrong = time - random.choice((10, 20, 40)) * YEAR
+        other = f"behind-{number}"
+        if random.random() < 0.5:
+            truth = self.truth(random.choice((identity, other)), kind, wrong, 0)
+            self.truths.append((time, self.line(truth, False, TRUTH_ALIASES)))
+        else:
+            event = self.prediction(other, kind, kind.model, kind.versions[0], wrong)
+            self.predictions.append((time, self.line(event, False, PREDICTION_ALIASES)))
+
+    def label(self, kind: ModelKind, side: int, time: int) -> Any:
+        """A label as predictions (side 0) or truths (side 1) send it at a time."""
+        random = self.random
+        if time >= self.plan.strays_from and self.happens(
+            ("stray prediction", "stray truth")[side]
+        ):
+            return random.choice(self.plan.strays)
+        return self.spelled(kind, side, random.choice(kind.labels))
+
+    def spelled(self, kind: ModelKind, side: int, label: Any) -> Any:
+        """A label of the model as one side writes it."""
+        if kind.model not in self.plan.spelled:
+            return label
+        return self.plan.spelled[kind.model][side](str(label_text(label)), self.random)[0]
+
     def delay(self) -> int:
         """Delay of a truth, mostly within the horizon, one in three at the edge of a rung."""
         if self.random.random() < 0.35:
@@ -289,7 +386,7 @@ class History:
         if self.happens("failed"):
             event["status"] = "error"
         else:
-            event |= self.output_of(kind)
+            event |= self.output_of(kind, time)
         if random.random() < 0.7:
             event["segment"] = {
                 "plan": random.choice(("free", "pro", 7, True)),
@@ -308,23 +405,34 @@ class History:
             event["latency_ms"] = random.randrange(1, 4_000) / 4
         return event
 
-    def output_of(self, kind: ModelKind) -> Event:
+    def output_of(self, kind: ModelKind, time: int) -> Event:
         random = self.random
         score = random.choice((0, 1, 0.5, 0.4, spelled(random.random())))
+        label = self.label(kind, 0, time)
         if kind.output == "prediction" or (kind.output == "both" and random.random() < 0.5):
-            return {"prediction": random.choice(kind.labels)}
+            return {"prediction": label}
         if kind.output == "scores":
             scores = {
-                str(label): random.choice((0.25, 0.5, round(random.random(), 2)))
-                for label in kind.labels
+                str(label_text(self.spelled(kind, 0, each))): random.choice(
+                    (0.25, 0.5, round(random.random(), 2))
+                )
+                for each in kind.labels
             }
             return (
                 {"scores": scores}
                 if random.random() < 0.7
-                else {"prediction": random.choice(kind.labels), "scores": scores}
+                else {"prediction": label, "scores": scores}
             )
-        if kind.output == "both":
-            return {"prediction": random.choice(kind.labels), "score": score}
+        if self.happens("no label"):
+            label = random.choice(("", "NaN", "NA", "null", "None", "  ", None))
+            return {"prediction": label, "score": score}
+        if kind.output == "agreeing":
+            score = random.choice((0.5, 0.501, 1, round(random.uniform(0.5, 1), 3)))
+            label = self.spelled(kind, 0, kind.labels[1])
+            if random.random() < 0.5:
+                score, label = round(1 - score, 3), self.spelled(kind, 0, kind.labels[0])
+        if kind.output in ("both", "agreeing"):
+            return {"prediction": label, "score": score}
         return (
             {"score": score}
             if random.random() < 0.7
@@ -340,7 +448,7 @@ class History:
         if retracted:
             event["retracted"] = True
         if not retracted or self.random.random() < 0.3:
-            event["label"] = self.random.choice(kind.labels)
+            event["label"] = self.label(kind, 1, time)
         return event
 
     def shadow(self, identity: str, kind: ModelKind, event: Event) -> None:
@@ -366,7 +474,7 @@ class History:
         if self.happens("conflict"):
             other = {
                 **event,
-                **self.output_of(kind),
+                **self.output_of(kind, event["timestamp"]),
                 "timestamp": event["timestamp"] + random.choice((0, 1, HOUR)),
             }
             self.send_prediction(other)
@@ -408,7 +516,7 @@ class History:
             if random.random() < 0.5:
                 truths.append(self.truth(identity, kind, self.after(known), len(truths)))
         if self.happens("truth at the same time"):
-            truths.append({**random.choice(truths), "label": random.choice(kind.labels)})
+            truths.append({**random.choice(truths), "label": self.label(kind, 1, known)})
         if self.happens("equal truth"):
             equal = random.choice(truths)
             truths.append(

@@ -41,6 +41,8 @@ _FAULTS: list[Callable[[Event], bytes]] = [
     lambda event: _json(event, timestamp="yesterday"),
     lambda event: _json(event, timestamp=True),
     lambda event: _json(event, timestamp="2054-01-01T00:00:00Z"),
+    lambda event: _json(event, timestamp="1970-01-01T00:00:00Z"),
+    lambda event: _json(event, timestamp=0),
 ]
 PREDICTION_FAULTS: list[Callable[[Event], bytes]] = [
     *_FAULTS,
@@ -64,6 +66,8 @@ TRUTH_FAULTS: list[Callable[[Event], bytes]] = [
     *_FAULTS,
     lambda event: _json({**event, "retracted": False, "label": None}),
     lambda event: _json(event, label=[1], retracted=False),
+    lambda event: _json(event, label="NaN", retracted=False),
+    lambda event: _json(event, label="  ", retracted=False),
     lambda event: _json(event, label=float("nan"), retracted=False),
     lambda event: _json(event, label=1, revision="two"),
     lambda event: _json(event, label=1, retracted="yes"),

@@ -2,12 +2,13 @@
 higher.
 
 Only the smallest window of each model is read, when it is complete for the first time, until the
-classes are settled and the scores have decided.
+classes are settled and the scores have decided. Each row counts once: of a sliding window, the part
+that the one before it does not have.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -26,7 +27,7 @@ MOST_SCORED: Final = 10_000
 """Predictions after which labels whose scores could not be compared stay undecided."""
 
 
-def settle_labels(lane: int, model: MeasuredModel, jobs: Sequence[WindowJob], window: str) -> None:
+def settle_labels(lane: int, model: MeasuredModel, jobs: Iterable[WindowJob]) -> None:
     """Count the joined rows of the due windows by label, and settle the classes when there are
     enough.
 
@@ -34,13 +35,13 @@ def settle_labels(lane: int, model: MeasuredModel, jobs: Sequence[WindowJob], wi
     ----------
     lane
         The lane of the jobs: decisions or arrivals.
-    window
-        Name of the smallest window.
+    jobs
+        The new part of each due smallest window.
     """
     facts = model.facts
     if facts.label_set.settled is not None or facts.label_set.many:
         return
-    for keys, counts in _rows(lane, model, jobs, window, lambda measure: measure == lanes.CELLS):
+    for keys, counts in _rows(lane, model, jobs, lambda measure: measure == lanes.CELLS):
         label_set = grown_label_set(
             model, LabelCodes(np.unique(a_of(keys)).tolist(), np.unique(b_of(keys)).tolist())
         )
@@ -53,7 +54,7 @@ def settle_labels(lane: int, model: MeasuredModel, jobs: Sequence[WindowJob], wi
             return
 
 
-def note_scores(model: MeasuredModel, jobs: Sequence[WindowJob], window: str) -> None:
+def note_scores(model: MeasuredModel, jobs: Iterable[WindowJob]) -> None:
     """Compare the scores of the predicted labels in the due windows of the traffic lane.
 
     If two labels have scores that a threshold separates, the one with the higher scores is the
@@ -64,7 +65,7 @@ def note_scores(model: MeasuredModel, jobs: Sequence[WindowJob], window: str) ->
         return
     names = model.labels.names
     for keys, counts in _rows(
-        lanes.TRAFFIC, model, jobs, window, lambda measure: measure == lanes.PREDICTED_SCORES
+        lanes.TRAFFIC, model, jobs, lambda measure: measure == lanes.PREDICTED_SCORES
     ):
         codes, bins = a_of(keys), b_of(keys)
         for code in np.unique(codes[codes < min(len(names), ANOTHER)]).tolist():
@@ -98,15 +99,12 @@ def higher_scored(ranges: dict[str, ScoreRange]) -> str | None:
 def _rows(
     lane: int,
     model: MeasuredModel,
-    jobs: Sequence[WindowJob],
-    window: str,
+    jobs: Iterable[WindowJob],
     chosen: Callable[[Ints], Ints],
 ) -> Iterator[tuple[Ints, Ints]]:
-    """Keys and counts of the rows of each window, of the segment "all"."""
+    """Keys and counts of the rows of each job, of the segment "all"."""
     is_all = np.array([segment == ALL for _, segment in model.series.names], np.bool_)
     for job in jobs:
-        if job.due.window != window or job.due.revision != 1:
-            continue
         keys, counts = [], []
         for span in job.spans:
             end = rows_at(span, lane, job)

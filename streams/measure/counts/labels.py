@@ -223,11 +223,11 @@ class LabelSet(msgspec.Struct, frozen=True):
         """
         grown = msgspec.structs.replace(self, derived=self.derived or derived)
         labels = configured.over(self.registered).labels
-        new = [label for label in actual if label not in self._texts(0)]
-        new_predicted = [label for label in predicted if label not in self._texts(1)]
+        new = ordered(label for label in actual if label not in self._texts(0))
+        new_predicted = ordered(label for label in predicted if label not in self._texts(1))
         if self.settled is not None or labels is not None:
             settled = grown._judged(configured).classes
-            settled = _take(settled, ordered(new), ordered(new_predicted))
+            settled = _take(settled, new, new_predicted)
             return msgspec.structs.replace(
                 grown,
                 settled=settled,
