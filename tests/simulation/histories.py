@@ -301,7 +301,7 @@ class History:
             self.truths.append((time, self.line(misdated, False, TRUTH_ALIASES)))
         if self.happens("misdated rows"):
             self.misdated_rows(number, kind, time)
-        if self.happens("decades behind"):
+        if time > BEGIN + self.plan.span // 8 and self.happens("decades behind"):
             self.decades_behind(number, identity, kind, time)
         if self.happens("invalid prediction"):
             self.predictions.append((self.moment(), wrong_prediction(far_ahead(event), random)))
@@ -328,9 +328,12 @@ class History:
         as are needed, and more.
         """
         random = self.random
-        ahead = random.choice((3 * HOUR, 30 * HOUR, 200 * DAY, YEAR, 700 * DAY))
+        rows = random.choice((2, 3, 9, 10, 11, 14))
+        # Time goes on there in steps of a pane once they are borne out.
+        far = (3 * HOUR, 30 * HOUR, 10 * DAY) if rows > 8 else (30 * HOUR, YEAR, 700 * DAY)
+        ahead = random.choice(far)
         of_truths = random.random() < 0.5
-        for place in range(random.choice((2, 3, 9, 10, 11, 14))):
+        for place in range(rows):
             wrong = time + ahead + random.randrange(-2 * HOUR, 2 * HOUR)
             identity = f"ahead-{number}-{place}"
             if of_truths:
