@@ -179,6 +179,28 @@ def test_a_stray_truth_is_counted_apart_and_changes_no_other_figure(
     assert [stray in note for note in results.summary.notes] == [True]
 
 
+def test_windows_that_overlap_count_a_truth_once_before_the_classes_settle() -> None:
+    labels = ["good", "bad"] * 30
+    truths = labels[:50] + ["maybe"] + labels[51:]
+    figures, _ = replayed(
+        [{"prediction": label} for label in labels], truths, windows=["3h/1h", "1d"]
+    )
+    assert [(each.labels, each.n, each.strays) for each in figures] == [
+        (["bad", "good", "maybe"], 60, {})
+    ]
+
+
+def test_windows_that_overlap_compare_the_scores_of_a_prediction_once() -> None:
+    rows = [{"prediction": "good", "score": 0.9}, {"prediction": "bad", "score": 0.1}]
+    sliding = {"windows": ["3h/1h", "1d"]}
+    few, _ = replayed(rows * 9, ["good", "bad"] * 9, **sliding)
+    enough, _ = replayed(rows * 10, ["good", "bad"] * 10, **sliding)
+    assert [(each.positive_label, each.positive_basis) for each in (*few, *enough)] == [
+        (None, None),
+        ("good", "scores"),
+    ]
+
+
 @pytest.mark.parametrize("token", ["", "  ", "NaN", "NA", "null", "None"])
 def test_a_text_that_stands_for_no_label_counts_nowhere_and_is_announced(token: str) -> None:
     rows, names = drawn(), ("no", "yes")

@@ -260,6 +260,7 @@ def test_strays_are_listed_up_to_a_limit() -> None:
     settled = seen(["a", "b"], ["a", "b"]).settle({"a": 90, "b": 90}, {}, NOTHING)
     many = seen([f"x{i:03}" for i in range(500)], before=settled)
     assert len(many.judged(NOTHING).strays) == MOST_STRAYS
+    assert many == seen([f"x{i:03}" for i in reversed(range(500))], before=settled)
     assert many.judged(NOTHING).names == ("a", "b")
     assert many.problem(NOTHING) is None
 
