@@ -181,7 +181,7 @@ def test_a_stray_truth_is_counted_apart_and_changes_no_other_figure(
 
 def test_windows_that_overlap_count_a_truth_once_before_the_classes_settle() -> None:
     labels = ["good", "bad"] * 30
-    truths = labels[:50] + ["maybe"] + labels[51:]
+    truths = [*labels[:50], "maybe", *labels[51:]]
     figures, _ = replayed(
         [{"prediction": label} for label in labels], truths, windows=["3h/1h", "1d"]
     )

@@ -1,5 +1,8 @@
 """An endless stream of events from one seed: predictions, later truths, and faulty rows of both.
 
+Some models write labels otherwise in predictions than in truths, single truths have a label that is
+no class, and single rows are dated days ahead or decades behind.
+
 Event time advances by the same step from prediction to prediction, so the events depend only on the
 seed and on the number of predictions, never on a clock.
 """
@@ -68,24 +71,33 @@ class Message(NamedTuple):
 
 @dataclass(frozen=True)
 class ModelKind:
-    """One kind of model: its labels, and the form of its predictions."""
+    """One kind of model: its labels, the form of its predictions, and its labels as truths have
+    them, if in another form.
+    """
 
     model: str
     labels: tuple[Any, ...]
     form: str
+    truths: tuple[Any, ...] = ()
+
+    def actual(self, label: Any) -> Any:
+        """A label as truths have it."""
+        return self.truths[self.labels.index(label)] if self.truths else label
 
 
 # Names such that every partition of the topics after stage 1, up to four, has a model.
 MODEL_KINDS = (
-    ModelKind("churn", ("no", "yes"), "both"),
+    ModelKind("churn", ("no", "yes"), "both", (" No", " Yes")),
     ModelKind("fraud", (False, True), "score"),
     ModelKind("scoring", (0, 1), "score"),
-    ModelKind("digits", (0, 1, 2), "scores"),
+    ModelKind("digits", (0, 1, 2), "scores", ("0.0", "1.0", "2.0")),
     ModelKind("routing/é", ("air", "rail", "road"), "prediction"),
-    ModelKind("spam", ("no", "yes"), "prediction"),
+    ModelKind("spam", (0, 1), "prediction", (False, True)),
     ModelKind("visits", ("high", "low"), "both"),
 )
 VERSIONS = ("1.0", "1.1")
+STRAYS = ("maybe", "TBD", "?")
+YEAR = 365 * DAY
 # In every third period of this length a model is wrong and fails more often, so that alerts fire
 # and are resolved.
 BAD_HOURS = 3
@@ -145,7 +157,7 @@ class Load:
         """Schedule one prediction, and all messages that belong to it."""
         random, time = self._random, self.now_ms
         number, self.predictions = self.predictions, self.predictions + 1
-        identity = self._identity(number)
+        identity = self._identity(f"{number}")
         kind = random.choice(MODEL_KINDS)
         version = random.choice(VERSIONS)
         # The first predictions show all labels of every model.
@@ -198,9 +210,11 @@ class Load:
         if self._chance(0.005):
             value = wrong_prediction(_far_ahead(event), random)
             self._schedule(time, Message("predictions", self._garbled_key(identity), value))
-        self._truths(identity, kind, truth, time)
+        self._truths(number, identity, kind, truth, time)
         if self._chance(0.01):
             self._truth({"prediction_id": f"nobody-{number}", "label": truth, "timestamp": time})
+        if self._late and number >= 200 and self._chance(0.01):
+            self._misdated(number, event, truth)
         if self._chance(0.005):
             value = wrong_truth(
                 _far_ahead({"prediction_id": identity, "label": truth, "timestamp": time}), random
@@ -209,18 +223,27 @@ class Load:
         if number % 97 == 0:
             self._command(number, kind.model, version, time)
 
-    def _identity(self, number: int) -> str:
+    def _misdated(self, number: int, event: dict[str, Any], label: Any) -> None:
+        """Schedule a row with a wrong time: too far ahead of the others, or decades behind."""
+        time = event["timestamp"]
+        wrong = time + self._random.choice((3 * HOUR, 30 * HOUR, 200 * DAY, -20 * YEAR))
+        identity = self._identity(f"misdated-{number}")
+        value = {"prediction_id": identity, "label": label, "timestamp": wrong}
+        topic = self._random.choice(("predictions", "ground-truth"))
+        if topic == "predictions":
+            value = {**event, "prediction_id": identity, "timestamp": wrong}
+        self._schedule(time, Message(topic, identity.encode(), _line(value)))
+
+    def _identity(self, name: str) -> str:
         """An id that does not belong to the quiet partition."""
         for attempt in range(100):
-            identity = f"{number}" if attempt == 0 else f"{number}-{attempt}"
+            identity = name if attempt == 0 else f"{name}-{attempt}"
             if (
                 not self._quiet
                 or partition_of(identity.encode(), self._quiet) != self._quiet_partition()
             ):
                 return identity
-        raise AssertionError(
-            f"no id of prediction {number} is outside of the quiet partition among {self._quiet}"
-        )
+        raise AssertionError(f"no id {name} is outside of the quiet partition among {self._quiet}")
 
     def _quiet_partition(self) -> int | None:
         """The partition without records, in the second half of every eight hours of event time."""
@@ -241,7 +264,7 @@ class Load:
             return {"score": score}
         return {"scores": {str(other): 0.6 if other == label else 0.2 for other in kind.labels}}
 
-    def _truths(self, identity: str, kind: ModelKind, label: Any, time: int) -> None:
+    def _truths(self, number: int, identity: str, kind: ModelKind, label: Any, time: int) -> None:
         """Usually one truth; sometimes none, or a corrected, retracted or repeated one."""
         random = self._random
         if self._chance(0.05):
@@ -251,14 +274,17 @@ class Load:
             at = time - random.randrange(30 * MINUTE)
         elif self._chance(0.1):
             at = time + random.choice((20 * MINUTE, HOUR, 3 * HOUR)) + random.choice((-1, 0, 1))
-        truths = [{"prediction_id": identity, "timestamp": at, "label": label}]
+        sent = kind.actual(label)
+        if number >= 60 and self._chance(0.01):
+            sent = random.choice(STRAYS)
+        truths = [{"prediction_id": identity, "timestamp": at, "label": sent}]
         while self._chance(0.06) and len(truths) < 4:
             truths.append(
                 {
                     **truths[0],
                     "timestamp": self._after(at),
                     "revision": len(truths),
-                    "label": random.choice(kind.labels),
+                    "label": kind.actual(random.choice(kind.labels)),
                 }
             )
         if self._chance(0.02):

@@ -24,7 +24,7 @@ from tests.chaos.losses import FormerTopic, Reading, announcement, reading_of
 from tests.chaos.topics import Stored
 from tests.oracle.figures import Figure, Place, count, newest
 from tests.oracle.joining import FIVE_MINUTES, Joined, walk
-from tests.oracle.label_sets import Judged, labels_of
+from tests.oracle.label_sets import Judged, due, labels_of
 from tests.oracle.recorded import Invalid, Row, prediction, truth
 from tests.oracle.settings import Settings
 from tests.oracle.verdict import (
@@ -160,6 +160,17 @@ def verify(
         read, "predictions", prediction, settings.prediction_grace, now_ms
     )
     truths, rejected_truths = rows_of(read, "ground-truth", truth, settings.truth_grace, now_ms)
+    reached = max(
+        (
+            row.floor + grace
+            for rows, grace in (
+                (predictions, settings.prediction_grace),
+                (truths, settings.truth_grace),
+            )
+            for row in rows
+        ),
+        default=0,
+    )
     predicted, known = [(False, row) for row in predictions], [(True, row) for row in truths]
 
     def walked(rows: list[tuple[bool, Row]]) -> Joined:
@@ -172,9 +183,14 @@ def verify(
     emitted = EmittedFigures(topics["metrics"])
     in_windows = [record for record in emitted.complete if record["kind"] in WINDOWS]
     verdict.figures, verdict.provisional = len(emitted.complete), emitted.provisional
-    if not is_finished:
-        places = {place_of(record) for record in in_windows}
-        figures = {place: figure for place, figure in figures.items() if place in places}
+    # Windows of rows that are dated far ahead of all others are not announced.
+    end = settings.end_of_time(reached) if is_finished else 0
+    places = {place_of(record) for record in in_windows}
+    figures = {
+        place: figure
+        for place, figure in figures.items()
+        if place in places or due(place, settings) <= end
+    }
     verdict.faults += figure_differences(emitted.complete, figures, labels)
     for rung, _ in settings.defaults.rungs:
         verdict.labelled[rung] = sum(
