@@ -32,7 +32,7 @@ from tests.oracle.recorded import partition_of, prediction
 from tests.oracle.settings import Settings
 from tests.oracle.verdict import WINDOWS, place_of
 
-SEED, PREDICTIONS, PARTITIONS = 7, 1_500, 4
+SEED, PREDICTIONS, PARTITIONS = 5, 1_500, 4
 NOW = time.time_ns() // 1_000_000
 
 

@@ -13,6 +13,10 @@ labels of all figures of that lane up to this step, and what was known before:
 - arrivals name both labels too. The classes are settled after the window with the smallest step in
   which the 100th truth came, each truth of these windows counted once.
 
+A command `set_labels` is in force from the first step that is later than its time. It makes the
+classes anew from the texts of the classes and of the listed strays, unless it names the same labels
+as the one before it. What the configuration sets stays.
+
 The rules for what follows from the labels are in `label_rules.py`.
 """
 
@@ -38,6 +42,7 @@ from tests.oracle.label_rules import (
     told_by_scores,
     with_implied,
 )
+from tests.oracle.recorded import LabelCommand
 from tests.oracle.settings import ModelSettings, Settings
 
 LANES = ("traffic", "decisions", "arrivals")
@@ -102,22 +107,49 @@ class LabelSet:
     """The labels of one model so far."""
 
     def __init__(self, model: ModelSettings) -> None:
-        self.configured = model.positive_label
+        self.settings = model
+        self.registered: tuple[tuple[str, ...] | None, str | None] = (None, None)
         self.actual: list[str] = []
         self.predicted: list[str] = []
         self.derived = False
         self.fixed: list[Class] | None = None
         self.fixed_positive: tuple[str | None, str | None] = (None, None)
-        if model.labels is not None:
-            named = dict.fromkeys([*model.labels, *([self.configured] if self.configured else [])])
-            self.fixed = [Class(name) for name in named]
         self.truths: Counter[str] = Counter()
         self.predictions: Counter[str] = Counter()
-        self.is_settled = model.labels is not None
         self.scores: dict[str, list[tuple[float, bool]]] = {}
         self.higher: str | None = None
-        self.scores_decide = self.configured is None
+        self.scores_decide = model.positive_label is None
         self.apart = False
+        self._fix_named()
+
+    @property
+    def configured(self) -> str | None:
+        """The positive label that the configuration or a command names."""
+        return self.settings.positive_label or self.registered[1]
+
+    def register(self, labels: tuple[str, ...] | None, positive: str | None) -> None:
+        """Carry out a command."""
+        is_same, self.registered = labels == self.registered[0], (labels, positive)
+        if is_same:
+            return
+        texts = [
+            [*seen, *(text for text in of_classes if text is not None)]
+            for seen, of_classes in (
+                (self.actual, [each.actual for each in self.fixed or []]),
+                (self.predicted, [each.predicted for each in self.fixed or []]),
+            )
+        ]
+        self.actual, self.predicted, self.fixed = [], [], None
+        self.fixed_positive, self.apart = (None, None), False
+        self._fix_named()
+        self.see(*texts)
+
+    def _fix_named(self) -> None:
+        """Take the labels that the configuration or a command names as the classes."""
+        labels = self.registered[0] if self.settings.labels is None else self.settings.labels
+        if labels is not None:
+            positive = [] if self.configured is None else [self.configured]
+            self.fixed = [Class(name) for name in dict.fromkeys([*labels, *positive])]
 
     def see(self, actual: Iterable[str], predicted: Iterable[str]) -> None:
         """Take in labels of truths and of predictions."""
@@ -167,7 +199,7 @@ class LabelSet:
 
     def settle(self, figure: Figure) -> None:
         """Take in truths that became known, and fix the classes if there are enough of them."""
-        if self.is_settled:
+        if self.fixed is not None:
             return
         self.see_cells(figure)
         for (actual, predicted), n in figure.cells.items():
@@ -185,7 +217,8 @@ class LabelSet:
         if len(kept) < 2 or (len(kept) > 2 and self.derived and _from_scores_only(kept)):
             return
         texts = {each.actual for each in kept}, {each.predicted for each in kept}
-        self.fixed, self.is_settled = kept, True
+        self.fixed = kept
+        self.truths, self.predictions = Counter(), Counter()
         self.actual = [text for text in self.actual if text not in texts[0]][:MOST_STRAYS]
         self.predicted = [text for text in self.predicted if text not in texts[1]][:MOST_STRAYS]
         self.fixed_positive = positive_of(kept, self.configured, self.higher)
@@ -206,8 +239,10 @@ class LabelSet:
     def judged(self) -> Judged:
         classes = self.classes()
         positive, basis = self.fixed_positive
-        if positive is None:
+        if positive is None or self.configured is not None:
             positive, basis = positive_of(classes, self.configured, self.higher)
+        if basis == "configured" and self.settings.positive_label is None:
+            basis = "registry"
         if len(classes) != 2:
             positive = basis = None
         sides = (
@@ -232,7 +267,10 @@ class _Step(NamedTuple):
 
 
 def labels_of(
-    figures: dict[Place, Figure], newest: dict[Place, Figure], settings: Settings
+    figures: dict[Place, Figure],
+    newest: dict[Place, Figure],
+    settings: Settings,
+    commands: Sequence[LabelCommand] = (),
 ) -> dict[Place, Judged]:
     """What the labels mean in each figure.
 
@@ -247,7 +285,11 @@ def labels_of(
     found: dict[Place, Judged] = {}
     for model, of_model in steps.items():
         labels = LabelSet(settings.of(model))
+        later = [command for command in commands if command.model == model]
         for step in sorted(of_model):
+            while later and later[0].time < step.released:
+                command = later.pop(0)
+                labels.register(command.labels, command.positive)
             places = sorted(of_model[step], key=lambda place: place.start)
             for place in places:
                 if place in newest and step.lane == 0:

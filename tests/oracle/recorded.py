@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.oracle.label_rules import NO_LABEL
 from tests.oracle.watermark import keys
@@ -94,6 +94,34 @@ def read_predictions(
 def read_truths(folder: Path, *, partitions: int, latest: int) -> tuple[list[Row], dict[int, str]]:
     """Valid truths in the order of the file, and the reason of each invalid line by its number."""
     return _read(folder / "ground-truth.jsonl", truth, partitions=partitions, latest=latest)
+
+
+class LabelCommand(NamedTuple):
+    """A command that sets the labels of a model; None leaves them to the events."""
+
+    time: int
+    model: str
+    labels: tuple[str, ...] | None
+    positive: str | None
+
+
+def read_label_commands(folder: Path) -> list[LabelCommand]:
+    """The commands `set_labels` of the log, which has no others, in the order of the file."""
+    path = folder / "registry-commands.jsonl"
+    found = []
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        value = json.loads(line)
+        assert value["command"] == "set_labels"
+        labels = value["params"].get("labels")
+        found.append(
+            LabelCommand(
+                _time(value),
+                value["model_name"],
+                None if labels is None else tuple(labels),
+                value["params"].get("positive_label"),
+            )
+        )
+    return found
 
 
 def _read(

@@ -9,7 +9,7 @@ import pytest
 
 from tests.oracle.figures import Figure, Place, count, newest
 from tests.oracle.joining import Joined, join
-from tests.oracle.label_sets import labels_of
+from tests.oracle.label_sets import Judged, labels_of
 from tests.oracle.recorded import partition_of
 from tests.oracle.settings import DAY, HOUR, MINUTE, Settings
 
@@ -45,6 +45,7 @@ def run(
     truths: list[dict[str, Any]],
     toml: str = LADDER,
 ) -> tuple[Joined, dict[Place, Figure]]:
+    folder.mkdir(exist_ok=True)
     for name, events in (("predictions", predictions), ("ground-truth", truths)):
         (folder / f"{name}.jsonl").write_text(
             "".join(json.dumps(event) + "\n" for event in events), encoding="utf-8"
@@ -292,3 +293,109 @@ def test_invalid_lines_are_rejected_and_move_no_watermark(tmp_path: Path) -> Non
 def test_partition_equals_kafkas_default_partitioner() -> None:
     # hash -790332482 of "foobar", sign bit cleared: 1357151166.
     assert [partition_of(b"foobar", n) for n in (2, 7, 10)] == [0, 1357151166 % 7, 6]
+
+
+HOURLY = """
+[defaults]
+windows = ["1h"]
+maturity = ["1h"]
+label_horizon = "2h"
+correction_horizon = "1h"
+park = "2h"
+"""
+
+
+def meant(
+    folder: Path, outputs: list[dict[str, Any]], labels: list[Any], toml: str = HOURLY
+) -> dict[tuple[int, str], Judged]:
+    """What labels mean by hour and rung, with a prediction and its truth every three minutes."""
+    predictions = [prediction(3 * i * MINUTE, str(i), **output) for i, output in enumerate(outputs)]
+    truths = [
+        {**truth(3 * i * MINUTE, "", identity=str(i)), "label": label}
+        for i, label in enumerate(labels)
+    ]
+    joined, figures = run(folder, predictions, truths, toml)
+    settings = Settings.from_toml(toml)
+    judged = labels_of(figures, newest(joined, settings), settings)
+    return {
+        ((place.start - T0) // HOUR, place.rung): each
+        for place, each in judged.items()
+        if (place.lane, place.segment) == ("decisions", "all")
+    }
+
+
+def test_classes_settle_with_the_hundredth_truth_and_later_labels_are_strays(
+    tmp_path: Path,
+) -> None:
+    # 20 truths an hour: the 100th comes in the fifth hour, whose truths are complete an hour
+    # before its decisions at the first rung.
+    labels = ["good", "bad"] * 70
+    for place, other in ((30, "early"), (31, "early"), (110, "late")):
+        labels[place] = other
+    outputs = [{"prediction": label} for label in ["good", "bad"] * 70]
+    found = meant(tmp_path, outputs, labels)
+    assert [(found[hour, "1h"].names, found[hour, "1h"].listed) for hour in range(7)] == [
+        (["bad", "good"], ()),
+        (["bad", "early", "good"], ()),  # 2 of 100 are above 1 %
+        (["bad", "early", "good"], ()),
+        (["bad", "early", "good"], ()),
+        (["bad", "early", "good"], ()),
+        (["bad", "early", "good"], ("late",)),
+        (["bad", "early", "good"], ("late",)),
+    ]
+
+
+def test_a_label_of_one_in_a_hundred_truths_is_a_stray(tmp_path: Path) -> None:
+    labels = ["good", "bad"] * 70
+    labels[30] = "early"
+    outputs = [{"prediction": label} for label in ["good", "bad"] * 70]
+    found = meant(tmp_path, outputs, labels)
+    assert [found[hour, "1h"].names for hour in (1, 2, 3, 4)] == [
+        ["bad", "early", "good"],
+        ["bad", "early", "good"],
+        ["bad", "early", "good"],
+        ["bad", "good"],
+    ]
+
+
+def test_scores_say_which_label_is_positive_after_ten_of_each(tmp_path: Path) -> None:
+    outputs = [{"prediction": "x", "score": 0.2}, {"prediction": "y", "score": 0.7}] * 20
+    one = [{"prediction": "x", "score": 0.2}] * 11 + [{"prediction": "y", "score": 0.7}] * 9
+    found = meant(tmp_path / "both", outputs, ["x", "y"] * 20)
+    assert [(each.positive, each.basis) for each in found.values()] == [("y", "scores")] * 4
+    few = meant(tmp_path / "few", one, ["x", "y"] * 10)
+    assert [(each.positive, each.basis) for each in few.values()] == [(None, None)] * 2
+
+
+def test_spellings_of_both_sides_are_one_class(tmp_path: Path) -> None:
+    found = meant(tmp_path, [{"prediction": 0}, {"prediction": 1}] * 2, [" False", "TRUE"] * 2)
+    judged = found[0, "2h"]
+    assert [(each.actual, each.predicted) for each in judged.classes] == [
+        (" False", "0"),
+        ("TRUE", "1"),
+    ]
+    assert (judged.positive, judged.basis, judged.counted) == ("TRUE", "vocabulary", True)
+
+
+def test_labels_without_one_in_common_are_withheld_after_twenty_truths(tmp_path: Path) -> None:
+    found = meant(tmp_path, [{"prediction": "cat"}] * 40, ["a"] * 40)
+    assert [each.counted for each in found.values()] == [False] * 4
+    few = meant(tmp_path / "few", [{"prediction": "cat"}] * 19, ["a"] * 19)
+    assert [each.counted for each in few.values()] == [True] * 2
+
+
+def test_rows_dated_ahead_and_decades_behind_count_at_no_other_row(tmp_path: Path) -> None:
+    rows = [prediction(HOUR * i // 4, f"{i}") for i in range(12)]
+    rows[6:6] = [prediction(300 * DAY, "ahead"), prediction(-20 * 365 * DAY, "behind")]
+    _, figures = run(tmp_path, rows, [], HOURLY)
+    assert {
+        place.start - T0: figure.counts["predictions"]
+        for place, figure in figures.items()
+        if (place.lane, place.segment) == ("traffic", "all")
+    } == {0: 4, HOUR: 4, 2 * HOUR: 4, 300 * DAY: 1}
+    # The row decades behind is dropped where the watermark was, less the grace.
+    assert {
+        place.start - T0: figure.counts["dropped_predictions"]
+        for place, figure in figures.items()
+        if figure.counts["dropped_predictions"] and place.segment == "all"
+    } == {HOUR: 1}

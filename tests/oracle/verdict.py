@@ -16,7 +16,7 @@ from typing import Any
 from tests.oracle.figures import Figure, Place, newest
 from tests.oracle.joining import Joined
 from tests.oracle.label_sets import Judged, due, labels_of
-from tests.oracle.recorded import EPOCH
+from tests.oracle.recorded import EPOCH, read_label_commands
 from tests.oracle.settings import Settings
 
 WINDOWS = ("tumbling", "sliding")
@@ -38,7 +38,7 @@ def differences(
         for place, figure in figures.items()
         if place in announced or due(place, settings) <= end
     }
-    labels = labels_of(figures, newest(joined, settings), settings)
+    labels = labels_of(figures, newest(joined, settings), settings, read_label_commands(log))
     sentences = figure_differences(_records(out / "metrics.jsonl"), figures, labels)
     sentences += histograms(_records(out / "histograms.jsonl"), figures, labels, settings)
     for topic, rejected in (

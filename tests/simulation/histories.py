@@ -119,6 +119,7 @@ class HistoryPlan:
     spelled: dict[str, tuple[Spelling, Spelling]]
     strays: tuple[str, ...]
     strays_from: int
+    commanded: tuple[ModelKind, ...]
     toml: str
 
 
@@ -146,7 +147,7 @@ def write(
     ids: int | None = None,
 ) -> None:
     """Write predictions.jsonl, ground-truth.jsonl and driftline.toml of history number `seed` to
-    `folder`.
+    `folder`, and in some histories registry-commands.jsonl.
 
     Parameters
     ----------
@@ -179,6 +180,9 @@ def write(
         # sorted() is stable, so rows with equal times keep the order in which they were added.
         text = b"".join(line + b"\n" for _, line in sorted(lines, key=lambda timed: timed[0]))
         (folder / f"{name}.jsonl").write_bytes(text)
+    commands = b"".join(line + b"\n" for _, line in sorted(history.label_commands()))
+    if commands:
+        (folder / "registry-commands.jsonl").write_bytes(commands)
 
 
 def draw_plan(random: Random, *, late: bool, everything: bool) -> HistoryPlan:
@@ -206,8 +210,10 @@ def draw_plan(random: Random, *, late: bool, everything: bool) -> HistoryPlan:
     segments = random.choice(([], ["plan"], ["plan", "region"]))
     ids = random.randint(30, 110)
     kinds = tuple(random.sample(KINDS, 2))
-    if random.random() < 0.12:  # enough truths of one model to settle its classes
-        ids, kinds = random.randint(250, 400), kinds[:1]
+    if random.random() < 0.15:  # enough truths of one model to settle its classes
+        ids, kinds = random.randint(200, 350), kinds[:1]
+        if random.random() < 0.6:
+            rates |= {"stray truth": 0.03, "stray prediction": 0.01}
     spelled = {
         kind.model: (spelling(random, texts), spelling(random, texts))
         for kind in kinds
@@ -216,6 +222,9 @@ def draw_plan(random: Random, *, late: bool, everything: bool) -> HistoryPlan:
     }
     is_set = random.random() < 0.7 and not everything
     churn = random.choice((*[""] * 6, *CHURN_LABELS))
+    # Where the configuration leaves room for commands.
+    free = [kind for kind in kinds if not {"churn": churn, "fraud": is_set}.get(kind.model, False)]
+    commanded = tuple(free) if random.random() < 0.2 else ()
     toml = f"""[defaults]
 windows = {json.dumps(windows)}
 label_horizon = "{_short(label_horizon)}"
@@ -254,6 +263,7 @@ segments = []
         spelled,
         random.choice((STRAYS, STRAYS[:1], MANY_STRAYS)),
         BEGIN + int(span * random.choice((0, 0, 0.5, 0.8))),
+        commanded,
         toml,
     )
 
@@ -369,6 +379,30 @@ class History:
         if kind.model not in self.plan.spelled:
             return label
         return self.plan.spelled[kind.model][side](str(label_text(label)), self.random)[0]
+
+    def label_commands(self) -> list[tuple[int, bytes]]:
+        """Commands that set the labels of models, each with its time."""
+        random = self.random
+        commands = []
+        for kind in self.plan.commanded:
+            for number in range(random.randint(1, 3)):
+                time = BEGIN + random.randrange(self.plan.span + self.plan.label_horizon)
+                texts = [str(label_text(label)) for label in kind.labels]
+                labels = random.choice((texts, [*texts, random.choice(self.plan.strays)], None))
+                params = {
+                    "labels": list(dict.fromkeys(labels)) if labels else None,
+                    "positive_label": random.choice((None, *texts)),
+                }
+                value = {
+                    "command_id": f"labels of {kind.model} {number}",
+                    "command": "set_labels",
+                    "model_name": kind.model,
+                    "timestamp": rfc3339(time),
+                    "requested_by": "somebody",
+                    "params": {name: each for name, each in params.items() if each is not None},
+                }
+                commands.append((time, json.dumps(value).encode()))
+        return commands
 
     def delay(self) -> int:
         """Delay of a truth, mostly within the horizon, one in three at the edge of a rung."""

@@ -24,7 +24,7 @@ from tests.simulation import runs
 from tests.simulation.histories import write
 
 PARTITIONS = (1, 2, 7, 8)
-SEEDS = range(200)
+SEEDS = range(160)
 DRIFT_SEEDS = range(400, 430)
 IN_TIME_SEEDS = range(200, 210)
 

@@ -18,7 +18,7 @@ from tests.oracle.verdict import differences
 from tests.simulation import runs
 from tests.simulation.histories import write
 
-SEED = 502
+SEED = 529
 Lines = list[dict[str, Any]]
 
 
@@ -92,6 +92,26 @@ def wrong_coverage(lines: Lines) -> None:
     ] += 0.01
 
 
+def lost_stray(lines: Lines) -> None:
+    random_line(lines, lambda line: bool(line.get("strays")))["strays"].popitem()
+
+
+def other_positive_label(lines: Lines) -> None:
+    line = random_line(lines, lambda line: line.get("positive_label") is not None)
+    (line["positive_label"],) = {*line["labels"]} - {line["positive_label"]}
+
+
+def guessed_basis(lines: Lines) -> None:
+    random_line(lines, lambda line: line.get("positive_basis") == "registry")["positive_basis"] = (
+        "vocabulary"
+    )
+
+
+def swapped_false_positives_and_negatives(lines: Lines) -> None:
+    line = random_line(lines, lambda line: line.get("fp") != line.get("fn"))
+    line["fp"], line["fn"] = line["fn"], line["fp"]
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -103,6 +123,10 @@ def wrong_coverage(lines: Lines) -> None:
         repeated_line,
         later_window,
         wrong_coverage,
+        lost_stray,
+        other_positive_label,
+        guessed_basis,
+        swapped_false_positives_and_negatives,
     ],
     ids=lambda change: change.__name__,
 )
@@ -116,10 +140,9 @@ def test_comparison_finds_scores_under_the_wrong_label(
     verdict_on: Callable[..., list[str]],
 ) -> None:
     def swapped(lines: Lines) -> None:
-        fit = random_line(lines, lambda line: line["fit"].get("false") != line["fit"].get("true"))[
-            "fit"
-        ]
-        fit["false"], fit["true"] = fit.get("true", {}), fit.get("false", {})
+        line = random_line(lines, lambda line: len({*map(str, line["fit"].values())}) == 2)
+        (one, other), fit = line["labels"], line["fit"]
+        fit[one], fit[other] = fit.get(other, {}), fit.get(one, {})
 
     assert verdict_on("histograms.jsonl", swapped)
 
