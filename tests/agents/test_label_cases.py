@@ -201,6 +201,31 @@ def test_windows_that_overlap_compare_the_scores_of_a_prediction_once() -> None:
     ]
 
 
+def test_a_rare_positive_label_counts_after_many_strays() -> None:
+    rows = [{"score": 0.9 if i >= 235 else 0.1} for i in range(ROWS)]
+    truths = ["no"] * 110 + [f"stray {i}" for i in range(12)] + ["no"] * 113 + ["yes"] * 5
+    (figures,), _ = replayed(rows, truths, windows=["1h", "1d"])
+    assert (figures.labels, figures.matrix) == (["no", "yes"], [[223, 0], [0, 5]])
+    assert (sum(figures.strays.values()), figures.strays["(other)"]) == (12, 2)
+
+
+def test_a_truth_joins_a_class_of_predictions_though_predictions_have_its_text_as_a_stray() -> None:
+    predictions = ["yes"] * 110 + ["no"] * 10 + ["No"] * 10 + ["no"] * 10
+    rows = [{"prediction": each} for each in predictions]
+    truths = ["yes"] * 130 + ["No"] * 10
+    (figures,), _ = replayed(rows, truths, windows=["1h", "1d"])
+    assert (figures.labels, figures.matrix) == (["no", "yes"], [[10, 0], [10, 110]])
+    assert figures.strays == {"No": 10}
+
+
+def test_strays_beyond_the_listed_ones_are_rows_of_figures_that_are_withheld() -> None:
+    truths = ["good", "bad"] * 60 + [f"stray {i}" for i in range(15)]
+    figures, _ = replayed([{"score": 0.9}] * len(truths), truths, windows=["1h", "1d"])
+    assert [(each.labels, each.n, each.strays) for each in figures] == [([], 135, {})]
+    assert figures[0].metrics["accuracy"] is None
+    assert figures[0].metrics["delay_p50"] == pytest.approx(MINUTE, rel=0.01)
+
+
 @pytest.mark.parametrize("token", ["", "  ", "NaN", "NA", "null", "None"])
 def test_a_text_that_stands_for_no_label_counts_nowhere_and_is_announced(token: str) -> None:
     rows, names = drawn(), ("no", "yes")

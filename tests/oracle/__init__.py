@@ -3,5 +3,6 @@ emit.
 
 It imports the standard library alone and shares no code with `schemas`, `streams` and `agents`.
 `recorded.py` reads the log, `joining.py` joins truths with predictions, `figures.py` counts in
-windows, `verdict.py` compares with the output of a run.
+windows, `label_rules.py` says which labels are one class and which are strays, `label_sets.py`
+which of them are known when, `verdict.py` compares with the output of a run.
 """

@@ -140,10 +140,10 @@ class DenseLayout:
             (*classes.strays, OTHER_STRAYS) if self.problem is None else ()
         )
         self._actual = _numbers_of_side(
-            [each.actual for each in classes.classes], label_set.actual, names, self
+            0, [each.actual for each in classes.classes], label_set.actual, names, self
         )
         self._predicted = _numbers_of_side(
-            [each.predicted for each in classes.classes], label_set.predicted, names, self
+            1, [each.predicted for each in classes.classes], label_set.predicted, names, self
         )
         if label_set.derived:
             other = self.other_stray if self.problem is None else 0
@@ -361,13 +361,19 @@ class SharedLayouts:
 
 
 def _numbers_of_side(
-    classes: Sequence[str | None], seen: Sequence[str], names: Sequence[str], layout: DenseLayout
+    side: int,
+    classes: Sequence[str | None],
+    seen: Sequence[str],
+    names: Sequence[str],
+    layout: DenseLayout,
 ) -> Ints:
     """Shape (CODES,): number of the class or of the stray by label code, of truths or of
     predictions; UNKNOWN for a new label.
 
     Parameters
     ----------
+    side
+        0 for truths, 1 for predictions.
     classes
         The text of each class.
     seen
@@ -378,16 +384,23 @@ def _numbers_of_side(
     label_set, k = layout.label_set, len(layout.labels)
     if label_set.many:
         return np.zeros(CODES, np.int64)
+    other = layout.other_stray if layout.problem is None else 0
     is_full = label_set.settled is not None and len(seen) >= MOST_STRAYS
-    new = layout.other_stray if is_full else UNKNOWN
+    new = other if is_full else UNKNOWN
     if layout.problem is not None:
         number_of = dict.fromkeys((*seen, *classes), 0)
     else:
-        number_of = dict.fromkeys(seen, layout.other_stray)
+        number_of = dict.fromkeys(seen, other)
         number_of |= {text: k + place for place, text in enumerate(layout.strays[:-1])}
         number_of |= {text: place for place, text in enumerate(classes)}
+    if None in classes and label_set.settled is not None:
+        # A class without a text on this side takes the first one that means the same.
+        known = {*seen, *classes}
+        number_of |= {
+            name: UNKNOWN for name in names if name not in known and label_set.takes(name, side)
+        }
     numbers = np.full(CODES, UNKNOWN, np.int64)
     numbers[: len(names)] = [number_of.get(name, new) for name in names[:NAMED]]
     if label_set.settled is not None:
-        numbers[ANOTHER] = layout.other_stray if layout.problem is None else 0
+        numbers[ANOTHER] = other
     return numbers

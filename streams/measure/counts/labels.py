@@ -246,6 +246,13 @@ class LabelSet(msgspec.Struct, frozen=True):
         texts: set[str | None] = {*(self.actual, self.predicted)[side]}
         return texts | {(each.actual, each.predicted)[side] for each in self.settled or ()}
 
+    def takes(self, label: str, side: int) -> bool:
+        """Whether a settled class has no text of truths (side 0) or predictions (side 1), and takes
+        this one.
+        """
+        found = _matching(self.settled or (), label)
+        return found is not None and (found.actual, found.predicted)[side] is None
+
     def judged(self, configured: ConfiguredLabels) -> Classes:
         """The classes and the strays."""
         classes, actual, predicted = self._judged(configured)
