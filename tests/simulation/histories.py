@@ -87,6 +87,7 @@ KINDS = (
     ModelKind("digits", ("0.9.0", "1.0.0"), (0, 1, 2), "scores"),
     ModelKind("routing/é", ("7",), ("air", "rail", "road"), "prediction"),
     ModelKind("credit", ("3",), ("paid", "default"), "agreeing"),
+    ModelKind("grading", ("5",), ("good", "bad"), "score"),
 )
 SHADOW = {
     "churn": "churn-shadow",
@@ -94,6 +95,7 @@ SHADOW = {
     "digits": "digits",
     "routing/é": "routing-shadow",
     "credit": "credit-shadow",
+    "grading": "grading",
 }
 
 
