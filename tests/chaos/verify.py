@@ -25,7 +25,7 @@ from tests.chaos.topics import Stored
 from tests.oracle.figures import Figure, Place, count, newest
 from tests.oracle.joining import FIVE_MINUTES, Joined, walk
 from tests.oracle.label_sets import Judged, due, labels_of
-from tests.oracle.recorded import Invalid, Row, prediction, truth
+from tests.oracle.recorded import Invalid, Row, any_time, prediction, truth
 from tests.oracle.settings import Settings
 from tests.oracle.verdict import (
     WINDOWS,
@@ -307,23 +307,11 @@ def _ticks(records: Iterable[Stored], topic: str) -> dict[int, list[tuple[int, i
     for record in records:
         value = json.loads(record.value)
         if value.get("after"):
-            time = prediction_time(value["timestamp"])
+            time = any_time(value["timestamp"])
             by_partition.setdefault(record.partition, []).append(
                 (value["after"].get(topic, 0), time)
             )
     return {partition: sorted(ticks) for partition, ticks in by_partition.items()}
-
-
-def prediction_time(timestamp: str | int) -> int:
-    """A time in ms, read as the time of a prediction."""
-    row = {
-        "prediction_id": "-",
-        "model_name": "-",
-        "model_version": "-",
-        "prediction": "-",
-        "timestamp": timestamp,
-    }
-    return int(prediction(json.dumps(row).encode())["timestamp"])
 
 
 def _add_up(

@@ -229,14 +229,14 @@ def _text(value: dict[str, Any], name: str) -> None:
 
 
 def _time(value: dict[str, Any]) -> int:
-    time = _any_time(value)
+    time = any_time(value.get("timestamp"))
     if time < FIRST_EVENT:
         raise Invalid("a time that was never set")
     return time
 
 
-def _any_time(value: dict[str, Any]) -> int:
-    time = value.get("timestamp")
+def any_time(time: Any) -> int:
+    """A time in ms; that of a tick may be before the first of all events."""
     if isinstance(time, bool) or not isinstance(time, int | float | str):
         raise Invalid("timestamp is missing or no time")
     if isinstance(time, str) and time.isdecimal():
