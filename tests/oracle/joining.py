@@ -153,7 +153,7 @@ class Joined:
     rejected_truths: dict[int, str]
     rows: int
     last: int = 0  # event time that the log had reached at its end
-    last_prediction: int = 0  # that its predictions had reached
+    last_prediction: int = 0  # that the predictions of a partition had reached
 
 
 def join(folder: Path, settings: Settings, *, partitions: int, now: int) -> Joined:
@@ -176,7 +176,9 @@ def join(folder: Path, settings: Settings, *, partitions: int, now: int) -> Join
         grace = settings.truth_grace if is_truth else settings.prediction_grace
         ticked.append((is_truth, replace(row, floor=mark - grace)))
     joined = walk(ticked, settings, rejected_predictions, rejected_truths)
-    last_prediction = max((row.head for row in predictions), default=0)
+    last_prediction = max(
+        (mark.last() for (is_truth, _), mark in watermarks.items() if not is_truth), default=0
+    )
     return replace(joined, last=head, last_prediction=last_prediction)
 
 
