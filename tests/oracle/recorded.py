@@ -106,12 +106,13 @@ class LabelCommand(NamedTuple):
 
 
 def read_label_commands(folder: Path) -> list[LabelCommand]:
-    """The commands `set_labels` of the log, which has no others, in the order of the file."""
+    """The commands `set_labels` of the log, all of which are valid, in the order of the file."""
     path = folder / "registry-commands.jsonl"
     found = []
     for line in path.read_bytes().splitlines() if path.exists() else ():
         value = json.loads(line)
-        assert value["command"] == "set_labels"
+        if value["command"] != "set_labels":
+            continue
         labels = value["params"].get("labels")
         found.append(
             LabelCommand(
