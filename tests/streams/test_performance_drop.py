@@ -140,6 +140,7 @@ def test_the_alert_resolves_when_performance_is_back_and_fires_again_later() -> 
     assert (resolved.status, resolved.alert_id) == ("resolved", fired.alert_id)
     assert (resolved.at_ms - START_MS) // DAY_MS - 80 <= 7
     assert resolved.summary.startswith("Recall of churn 1.0.0 is back from about 2026-03-22 on")
+    assert resolved.details["recalls"]["yes"]["n_before"] == 23 * 60
     # What came between does not count as usual: the baseline is as before.
     (again,) = run.feed(*days(110, 125, (77, 64, 23, 12)))
     assert again.baseline == pytest.approx(19 / 23)

@@ -252,11 +252,10 @@ def days_before(history: RateHistory) -> int:
 
 
 def rates(history: RateHistory, first: int) -> dict[str, tuple[int, int, int, int]]:
-    """By class: rows and right predictions before and since block `first`."""
+    """By class: rows and right predictions before the open change and since block `first`."""
     if history.before is None:
         return {}
-    before, since = _sum((history.before, *history.blocks[:first])), history.blocks[first:]
-    after = _sum(since)
+    before, after = history.before, _sum(history.blocks[first:])
     return dict(
         zip(
             history.labels,
