@@ -32,11 +32,14 @@ class Lines(Struct, frozen=True, gc=False):
     begin, end
         Position in the file of the first line's start, and of the end of the last line with its
         line feed.
+    fed
+        Whether the last line has a line feed.
     """
 
     values: list[bytes]
     begin: int
     end: int
+    fed: bool = True
 
     @property
     def size_bytes(self) -> int:
@@ -47,7 +50,8 @@ class Lines(Struct, frozen=True, gc=False):
         """Position in the file after the first `lines` lines."""
         if lines > len(self.values) // 2:
             rest = self.values[lines:]
-            return self.end - sum(map(len, rest)) - len(rest)
+            feeds = len(rest) - (not self.fed) if rest else 0
+            return self.end - sum(map(len, rest)) - feeds
         return self.begin + sum(map(len, self.values[:lines])) + lines
 
 
@@ -75,6 +79,7 @@ class LineFile:
         self._byte = byte
         self._chunk_bytes = chunk_bytes
         self._rest = b""
+        self._ahead: bytes | None = None
         self.ended = False
         try:
             self._file = path.open("rb", buffering=0)
@@ -98,16 +103,9 @@ class LineFile:
             If a line is longer than MAX_LINE_BYTES.
         """
         while not self.ended:
-            chunk = self._file.read(self._chunk_bytes)
-            if not chunk:
-                self.ended = True
-                self._file.close()
-                if not self._rest:
-                    return None
-                last, self._rest = self._rest, b""
-                begin = self._byte
-                self._byte += len(last)
-                return Lines([last], begin, self._byte)
+            chunk = self._file.read(self._chunk_bytes) if self._ahead is None else self._ahead
+            # Read ahead by one chunk: the last lines are known as such when they are given.
+            self._ahead = self._file.read(self._chunk_bytes) if chunk else b""
             before = len(self._rest)
             values = (self._rest + chunk).split(b"\n")
             self._rest = values.pop()
@@ -116,10 +114,17 @@ class LineFile:
                     f"{self.path}: the line after byte {self._byte} is longer than "
                     f"{MAX_LINE_BYTES >> 20} MiB; a log has one value per line"
                 )
+            fed = True
+            if not self._ahead:
+                self.ended = True
+                self._file.close()
+                if self._rest:
+                    values.append(self._rest)
+                    self._rest, fed = b"", False
             begin = self._byte
             self._byte += before + len(chunk) - len(self._rest)
             if values:
-                return Lines(values, begin, self._byte)
+                return Lines(values, begin, self._byte, fed)
         return None
 
     def close(self) -> None:

@@ -181,7 +181,10 @@ class RecordBuilder:
     ) -> float:
         """As `WindowFigures.covered_share`."""
         due, known = window.job.due, model.facts.versions.get(version)
-        if window.block.lane == lanes.ARRIVALS or known is None or due.kind not in _OF_TIME:
+        if window.block.lane == lanes.ARRIVALS or due.kind not in _OF_TIME:
+            return 1.0
+        # Traffic after the window may be known by now, or not yet: it must make no difference.
+        if known is None or known.first_ms >= due.end_ms:
             return 1.0
         return covered_span(
             due.start_ms,
