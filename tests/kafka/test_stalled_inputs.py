@@ -61,7 +61,7 @@ def test_a_worker_is_not_ready_while_the_broker_gives_no_records_of_a_damaged_lo
         assert f"{connection.name(GROUND_TRUTH)}[0]" in text
         assert count(connection, "outcomes") == 300
         with pytest.raises(FinishError, match="the broker gives no record from 400 on"):
-            finish(connection, connection.config, timeout_s=30.0)
+            finish(connection, connection.config, timeout_s=120.0)
         found = [result for result in check_inputs(connection) if result.level == "problem"]
         assert len(found) == 2
         assert all("kafka-delete-records" in result.remedy for result in found)
@@ -77,7 +77,7 @@ def test_a_worker_is_not_ready_while_the_broker_gives_no_records_of_a_damaged_lo
     try:
         heir.until(lambda: count(connection, "outcomes") == 800, "does not read the rest")
         heir.until_ready()
-        finish(connection, connection.config, timeout_s=60.0)
+        finish(connection, connection.config, timeout_s=120.0)
         heir.terminate()
     finally:
         heir.kill()
