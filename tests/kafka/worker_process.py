@@ -16,7 +16,7 @@ from typing import Any
 
 from driftline.agents.devbroker.broker import free_port
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 class WorkerProcess:
