@@ -343,7 +343,9 @@ class History:
         as are needed, and more.
         """
         random = self.random
-        rows = random.choice((2, 3, 9, 10, 11, 14))
+        # They drop all rows after them if they are enough, so this is late in the history.
+        is_late = time > BEGIN + self.plan.span // 2
+        rows = random.choice((2, 3, 9, 10, 11, 14) if is_late else (2, 3, 5))
         # Time goes on there in steps of a pane once they are borne out.
         far = (3 * HOUR, 30 * HOUR, 10 * DAY) if rows > 8 else (30 * HOUR, YEAR, 700 * DAY)
         ahead = random.choice(far)
