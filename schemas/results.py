@@ -18,6 +18,7 @@ from driftline.schemas.labels import PositiveBasis
 from driftline.schemas.times import EpochMs, format_time
 
 __all__ = [
+    "WHOLE",
     "WHOLE_SHARE",
     "Alert",
     "Artifact",
@@ -44,6 +45,10 @@ __all__ = [
 ]
 
 Interval = tuple[float, float]
+WHOLE = 1.0
+"""`covered_share` of a window that data cover from end to end. A default is left out where it is
+this very object.
+"""
 WHOLE_SHARE = 0.95
 """A window that data cover to this share is judged as a whole one: the rows of its ends seldom lie
 at its very edges. Of 7 days, 8 hours may be without data.
@@ -244,7 +249,7 @@ class WindowFigures(
     n: int
     label_coverage: float | None
     completeness: float | None
-    covered_share: float = 1.0
+    covered_share: float = WHOLE
     labels: list[str] = []
     matrix: list[list[int]] = []
     tn: int | None = None

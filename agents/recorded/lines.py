@@ -32,14 +32,14 @@ class Lines(Struct, frozen=True, gc=False):
     begin, end
         Position in the file of the first line's start, and of the end of the last line with its
         line feed.
-    fed
+    is_terminated
         Whether the last line has a line feed.
     """
 
     values: list[bytes]
     begin: int
     end: int
-    fed: bool = True
+    is_terminated: bool = True
 
     @property
     def size_bytes(self) -> int:
@@ -50,7 +50,7 @@ class Lines(Struct, frozen=True, gc=False):
         """Position in the file after the first `lines` lines."""
         if lines > len(self.values) // 2:
             rest = self.values[lines:]
-            feeds = len(rest) - (not self.fed) if rest else 0
+            feeds = len(rest) - (not self.is_terminated) if rest else 0
             return self.end - sum(map(len, rest)) - feeds
         return self.begin + sum(map(len, self.values[:lines])) + lines
 
@@ -114,17 +114,17 @@ class LineFile:
                     f"{self.path}: the line after byte {self._byte} is longer than "
                     f"{MAX_LINE_BYTES >> 20} MiB; a log has one value per line"
                 )
-            fed = True
+            is_terminated = True
             if not self._ahead:
                 self.ended = True
                 self._file.close()
                 if self._rest:
                     values.append(self._rest)
-                    self._rest, fed = b"", False
+                    self._rest, is_terminated = b"", False
             begin = self._byte
             self._byte += before + len(chunk) - len(self._rest)
             if values:
-                return Lines(values, begin, self._byte, fed)
+                return Lines(values, begin, self._byte, is_terminated)
         return None
 
     def close(self) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import driftline
 
 HOUR = 3_600_000
@@ -19,7 +22,7 @@ CONFIG = {
 }
 
 
-def test_windows_that_reach_over_the_ends_of_a_log_are_covered_in_part() -> None:
+def test_windows_that_reach_over_the_ends_of_a_log_are_covered_in_part(tmp_path: Path) -> None:
     hours = range(84)  # three days and a half
     answers = {hour: "yes" if hour % 2 else "no" for hour in hours}
     predictions = [
@@ -40,7 +43,7 @@ def test_windows_that_reach_over_the_ends_of_a_log_are_covered_in_part() -> None
         }
         for hour in hours
     ]
-    results = driftline.replay(predictions, truths, config=CONFIG)
+    results = driftline.replay(predictions, truths, config=CONFIG, out=tmp_path / "out")
     by_hand = [(1, 24, 0.5), (2, 48, 1.0), (3, 48, 1.0), (4, 36, 0.75), (5, 12, 0.25)]
     for lane in ("traffic", "decisions"):
         figures = results.metrics.where(lane=lane, window="2d/1d").structs()
@@ -49,3 +52,6 @@ def test_windows_that_reach_over_the_ends_of_a_log_are_covered_in_part() -> None
             for each in figures
             if each.n_predictions
         ] == by_hand
+    lines = map(json.loads, (tmp_path / "out" / "metrics.jsonl").read_text().splitlines())
+    named = sorted(each["covered_share"] for each in lines if "covered_share" in each)
+    assert named == [0.25, 0.25, 0.5, 0.5, 0.75, 0.75]

@@ -209,7 +209,9 @@ def test_only_tumbling_windows_are_read() -> None:
 def test_a_model_without_tumbling_windows_has_no_such_rule() -> None:
     (window,) = (each for each in ModelConfig().windows if each.name == "7d/1d")
     rules = {rule.name: rule for rule in build_rules(ModelConfig(windows=(window,)))}
-    assert rules["performance_drop"].window is None  # type: ignore[attr-defined]
+    rule = rules["performance_drop"]
+    assert isinstance(rule, MetricRule)
+    assert rule.window is None
 
 
 def outcomes(rng: np.random.Generator) -> list[WindowFigures]:

@@ -182,17 +182,18 @@ class RecordBuilder:
         """As `WindowFigures.covered_share`."""
         due, known = window.job.due, model.facts.versions.get(version)
         if window.block.lane == lanes.ARRIVALS or due.kind not in _OF_TIME:
-            return 1.0
+            return results.WHOLE
         # Traffic after the window may be known by now, or not yet: it must make no difference.
         if known is None or known.first_ms >= due.end_ms:
-            return 1.0
-        return covered_span(
+            return results.WHOLE
+        share = covered_span(
             due.start_ms,
             due.end_ms,
             began_ms=known.first_ms,
             ended_ms=ended_ms,
             grain_ms=self._pane_ms,
         ).share
+        return results.WHOLE if share == results.WHOLE else share
 
     def histogram_records(
         self, model: MeasuredModel, name: str, windows: Sequence[WindowCounts]
