@@ -123,7 +123,7 @@ def _extremes(summary: Summary) -> Iterator[str]:
         yield (
             f"From day to day, F1 follows the share of positives (correlation {by_f1:.2f}), ROC "
             f"AUC much less so ({by_auc:.2f}). A low F1 at a time with few positives does not mean "
-            "that the model got worse, so the default rules watch ROC AUC."
+            "that the model got worse, so the default rules watch recall and specificity."
         )
 
 

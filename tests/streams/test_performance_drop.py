@@ -13,6 +13,7 @@ from driftline.schemas.results import WindowFigures, encode
 from driftline.schemas.settings import Config, ModelConfig
 from driftline.schemas.times import DAY_MS, HOUR_MS
 from driftline.streams.decide import Decide
+from driftline.streams.decide.rule import MetricRule
 from driftline.streams.decide.rule_builder import build_rules
 from driftline.streams.stage import Batch
 from tests.streams.figures import START_MS, entry, metric
