@@ -17,7 +17,7 @@ from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS
 from driftline.streams.columns import GroundTruthColumns, PredictionColumns
 from driftline.streams.join import Marks
 from driftline.streams.partial import LostSpan
-from driftline.streams.watermark import Watermark
+from driftline.streams.watermark import Ahead, Watermark
 
 MINUTE = 60_000
 DATA = parse_config('run.clock = "data"')  # graces of 1 and of 10 minutes
@@ -124,6 +124,21 @@ def test_a_tick_tells_a_loss_up_to_there() -> None:
     assert lost.known({}, tick(140), ticked) == [], "a tick that advances nothing tells nothing"
     assert minutes_of(lost.known({PREDICTIONS: predictions(150)}, None, ticked)) == [(139, 151)]
     assert not lost.is_any_waiting
+
+
+#   minute     100          140      180      230
+#              | tick 140, and on to the rows ahead: each is within an hour of the last
+#   known   99 ------------------------------- 231
+#                                          229 ------ 251    the first row is of minute 250
+def test_a_tick_that_rows_ahead_carry_on_tells_a_loss_up_to_the_last_of_them() -> None:
+    lost = LostRows(DATA, MemoryState())
+    ahead = tuple(Ahead(minute * MINUTE, b"%d" % minute, minute) for minute in (230, 180))
+    before = Marks(prediction=Watermark(100 * MINUTE, ahead, votes=2))
+    lost.note(loss(PREDICTIONS), before, now_ms=0)
+    assert minutes_of(lost.known({}, tick(140), before)) == [(99, 231)]
+    after = Marks(prediction=before.prediction.raised(140 * MINUTE))
+    assert after.prediction_ms == 230 * MINUTE
+    assert minutes_of(lost.known({PREDICTIONS: predictions(250)}, None, after)) == [(229, 251)]
 
 
 def test_by_the_wall_clock_no_lost_row_is_younger_than_the_moment_of_the_loss() -> None:

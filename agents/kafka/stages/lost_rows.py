@@ -26,6 +26,7 @@ from driftline.streams.columns import GroundTruthColumns, PredictionColumns
 from driftline.streams.join import Marks
 from driftline.streams.join.state_keys import NO_ID
 from driftline.streams.stage import State
+from driftline.streams.watermark import Watermark
 
 FORMAT: Final = 1
 _KEY: Final = NO_ID + b"lost"
@@ -77,7 +78,7 @@ class LostRows:
         """Keep a loss of predictions or ground truth; a lost tick is no row."""
         if loss.topic not in self._grace_ms:
             return
-        from_ms = max(0, _marks_ms(marks)[loss.topic] - self._grace_ms[loss.topic])
+        from_ms = max(0, _marks_of(marks)[loss.topic].ms - self._grace_ms[loss.topic])
         fault = loss.fault
         row = LossRow(
             topic=loss.topic,
@@ -99,8 +100,8 @@ class LostRows:
         """The losses whose event time follows from rows or a tick that come now.
 
         The first rows that are not late end a loss, at the youngest of them. A tick before them
-        closes windows, so the loss is known up to there; it goes on unless its records cannot be
-        younger.
+        closes windows, so the loss is known up to the watermark after it, which may follow rows
+        ahead beyond the tick; the loss goes on unless its records cannot be younger.
 
         Parameters
         ----------
@@ -113,15 +114,15 @@ class LostRows:
         waiting: list[WaitingLoss] = []
         for each in self._waiting:
             loss = each.loss
-            grace_ms, mark_ms = self._grace_ms[loss.topic], _marks_ms(marks)[loss.topic]
+            grace_ms, mark = self._grace_ms[loss.topic], _marks_of(marks)[loss.topic]
             columns = rows.get(loss.topic)
             row_ms = None if columns is None else _youngest(columns.timestamp_ms, loss.from_ms)
             if row_ms is not None:
-                reached_ms = max(mark_ms, row_ms)
+                reached_ms = max(mark.ms, row_ms)
             elif tick is not None and tick.ended_ms is not None:
-                reached_ms = max(mark_ms, tick.ended_ms)
-            elif tick is not None and tick.timestamp_ms > mark_ms:
-                reached_ms = tick.timestamp_ms
+                reached_ms = max(mark.ms, tick.ended_ms)
+            elif tick is not None and tick.timestamp_ms > mark.ms:
+                reached_ms = mark.raised(tick.timestamp_ms).ms
                 from_ms = max(0, reached_ms - grace_ms)
                 if not (self._by_clock and from_ms > each.noted_ms):
                     later = msgspec.structs.replace(loss, from_ms=from_ms)
@@ -140,8 +141,8 @@ def loss_event(loss: LossRow) -> events.Loss:
     return msgspec.convert(msgspec.to_builtins(loss) | times, events.Loss)
 
 
-def _marks_ms(marks: Marks) -> dict[str, int]:
-    return {PREDICTIONS: marks.prediction_ms, GROUND_TRUTH: marks.truth_ms}
+def _marks_of(marks: Marks) -> dict[str, Watermark]:
+    return {PREDICTIONS: marks.prediction, GROUND_TRUTH: marks.truth}
 
 
 def _youngest(times_ms: NDArray[np.int64], from_ms: int) -> int | None:
