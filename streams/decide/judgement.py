@@ -117,7 +117,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     activity
         None before the first prediction.
     performance_moved
-        Whether a rule on the performance of this version is in breach or firing.
+        Whether a rule on the performance of this version is in breach or firing; None if none has
+        judged it yet.
     """
 
     config: ModelConfig
@@ -125,7 +126,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     live: bool = True
     days: Days = Days()
     activity: Activity | None = None
-    performance_moved: bool = False
+    performance_moved: bool | None = None
 
 
 class Part(msgspec.Struct, frozen=True):

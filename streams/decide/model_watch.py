@@ -209,7 +209,7 @@ class ModelWatch:
             live=self._is_live(version),
             days=series.days.get(maturity or "", Days()),
             activity=series.activity,
-            performance_moved=rule.reads == "drift" and self._performance_moved(version),
+            performance_moved=self._performance_moved(version) if rule.reads == "drift" else None,
         )
         judged: Judgement | None
         if isinstance(rule, SequentialRule) and isinstance(measurement, WindowFigures):
@@ -218,7 +218,7 @@ class ModelWatch:
             histories[rule.name], judged = rule.judge_next(measurement, situation, history)
         else:
             judged = rule.judge(measurement, situation)
-        if judged is None:
+        if judged is None or (judged.verdict == "unclear" and rule.name not in series.alerts):
             return
         before = series.alerts.get(rule.name, _NO_ALERT)
         state, change = next_state(
@@ -330,13 +330,14 @@ class ModelWatch:
             return version in self._model.in_production
         return self._version(version).last_ms == self._model.last_ms
 
-    def _performance_moved(self, version: str) -> bool:
+    def _performance_moved(self, version: str) -> bool | None:
         alerts = self._series(version, ALL).alerts
-        return any(
-            alerts[name].firing or alerts[name].runs
+        judged = [
+            alerts[name].firing or bool(alerts[name].runs)
             for name, rule in self._index.rules.items()
             if rule.judges_performance and name in alerts
-        )
+        ]
+        return any(judged) if judged else None
 
     def _version(self, name: str) -> WatchedVersion:
         version = self._versions.get(name)

@@ -192,6 +192,19 @@ def test_ten_years_have_fewer_than_150_blocks() -> None:
     assert history.before == Block(0, 30, (300,), (240,))
 
 
+def test_a_short_baseline_has_an_estimate_of_the_dispersion_of_its_own() -> None:
+    n, right = [[40]] * 10, [[20], [38]] * 5
+    history = RateHistory()
+    for day, (rows, hits) in enumerate(zip(n, right, strict=True)):
+        history, _ = rate_history.with_counts(
+            history, day * DAY_MS, (day + 1) * DAY_MS, [("a", rows[0], hits[0])], 10
+        )
+    factors, freedom = span_factors(np.array(n), np.array(right))
+    assert history.before == Block(0, 10, (400,), (290,))
+    assert history.freedom == freedom
+    assert history.squares == pytest.approx(freedom * factors)
+
+
 def test_hours_add_up_to_days() -> None:
     rng = np.random.default_rng(4)
     hours = [

@@ -484,7 +484,7 @@ def test_drift_of_all_targets_of_a_window_is_one_info_alert() -> None:
     assert (fired.rule, fired.severity) == ("drift", "info")
     assert fired.summary == (
         "2 of 3 targets of churn 1.0.0 drifted over the 7 days to 2026-01-10 "
-        "(age severe, score moderate); performance did not move; 2 windows in a row."
+        "(age severe, score moderate); performance is not judged yet; 2 windows in a row."
     )
 
 
@@ -520,8 +520,8 @@ def test_an_open_drift_alert_announces_a_target_that_joins_it() -> None:
     assert changes(run.emitted) == [("firing", "info")] * 2
     assert update.summary == (
         "2 of 2 targets of churn 1.0.0 drifted over the 7 days to 2026-01-13 (country severe, age "
-        "moderate); performance did not move; 5 windows in a row; new since it fired on "
-        "2026-01-10: age moderate."
+        "moderate); performance is not judged yet; 5 windows in a row; new since it fired "
+        "on 2026-01-10: age moderate."
     )
 
 

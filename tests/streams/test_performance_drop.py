@@ -10,13 +10,14 @@ import pytest
 
 from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.results import WindowFigures, encode
-from driftline.schemas.settings import Config, ModelConfig
+from driftline.schemas.settings import Config, ModelConfig, ReferenceSpan
 from driftline.schemas.times import DAY_MS, HOUR_MS
 from driftline.streams.decide import Decide
 from driftline.streams.decide.rule import MetricRule
 from driftline.streams.decide.rule_builder import build_rules
+from driftline.streams.decide.rules.performance_drop import PerformanceDropRule
 from driftline.streams.stage import Batch
-from tests.streams.figures import START_MS, entry, metric
+from tests.streams.figures import START_MS, drift, entry, metric
 
 RULES = ({"type": "performance_drop"},)
 STEADY = (77, 64, 23, 19)  # negatives and right ones, positives and right ones: 0.83 of both
@@ -131,6 +132,52 @@ def test_the_first_thirty_days_are_not_judged() -> None:
     run = Run()
     run.feed(*days(0, 15, STEADY))
     assert run.feed(*days(15, 30, (77, 40, 23, 8))) == []
+
+
+def test_the_baseline_is_as_long_as_the_reference() -> None:
+    fall = days(10, 14, (77, 40, 23, 8))
+    run = Run(reference=ReferenceSpan(span_ms=10 * DAY_MS))
+    run.feed(*days(0, 10, STEADY))
+    (fired,) = run.feed(*fall)
+    assert fired.baseline == pytest.approx(64 / 77, abs=0.01)
+    assert fired.details["changed_at"] == "2026-01-11T00:00:00Z"
+    other = Run(({"type": "performance_drop", "baseline": "14d"},))
+    assert other.feed(*days(0, 10, STEADY), *fall) == []
+
+
+@pytest.mark.parametrize(
+    ("reference", "baseline"),
+    [
+        (ReferenceSpan(span_ms=14 * DAY_MS), "14d"),
+        (ReferenceSpan(span_ms=90 * DAY_MS), "30d"),
+        (ReferenceSpan(span_ms=DAY_MS), "7d"),
+        (ReferenceSpan(from_ms=5 * DAY_MS, to_ms=26 * DAY_MS), "21d"),
+    ],
+)
+def test_length_of_the_baseline(reference: ReferenceSpan, baseline: str) -> None:
+    config = ModelConfig(reference=reference, rules=RULES, default_rules=False)
+    (rule,) = build_rules(config)
+    assert isinstance(rule, PerformanceDropRule)
+    assert rule.baseline == baseline
+
+
+@pytest.mark.parametrize("baseline", ["6d", "36h", "10 days or so"])
+def test_a_wrong_length_of_the_baseline_is_refused(baseline: str) -> None:
+    rules = ({"type": "performance_drop", "baseline": baseline},)
+    with pytest.raises(ValueError, match=r"rules\[0\].baseline: "):
+        build_rules(ModelConfig(rules=rules))
+
+
+def test_drift_says_whether_performance_is_judged_yet() -> None:
+    rules = (*RULES, {"type": "drift"})
+    for since, words in ((20, "performance is not judged yet"), (40, "performance did not move")):
+        run = Run(rules)
+        run.feed(*days(0, since, STEADY))
+        for end in (since, since + 1, since + 2):
+            run.feed(drift(START_MS + end * DAY_MS, "feature:age", "severe"), topic="drift")
+            run.feed(*days(end, end + 1, STEADY))
+        (fired,) = run.emitted
+        assert words in fired.summary
 
 
 def test_the_alert_resolves_when_performance_is_back_and_fires_again_later() -> None:

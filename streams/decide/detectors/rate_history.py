@@ -3,7 +3,7 @@
                  before                        blocks
     |-------------------------------|---|---|---|---|-|-|-|-|-|    day in progress
      days that a change is measured  each border is a time at
-     against; the first 30 at least  which a change may have begun
+     against; the baseline at least  which a change may have begun
 
 A day without labels has no block. When a change is found, the blocks until it join `before`, and
 those since it stay; when it is over, these are dropped. Everything is a function of the history and
@@ -122,7 +122,11 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def with_counts(
-    history: RateHistory, start_ms: int, end_ms: int, counts: Sequence[tuple[str, int, int]]
+    history: RateHistory,
+    start_ms: int,
+    end_ms: int,
+    counts: Sequence[tuple[str, int, int]],
+    baseline_days: int = BASELINE_DAYS,
 ) -> tuple[RateHistory, bool]:
     """The history with the counts of one more window, and whether a day became complete by it.
 
@@ -132,16 +136,18 @@ def with_counts(
         The window, of a day or a part of one, or longer; it ends after the newest counts.
     counts
         (class, rows, right predictions).
+    baseline_days
+        Days with labels that the baseline has at least.
     """
     closed = False
     if history.today is not None and start_ms // DAY_MS > history.today.start_ms // DAY_MS:
-        history, closed = _with_day(history), True
+        history, closed = _with_day(history, baseline_days), True
     if any(n for _, n, _ in counts):
         history = _with_labels(history, [label for label, n, _ in counts if n])
         today = history.today or Block(start_ms, 1, *_zeros(history), *_zeros(history))
         history = msgspec.structs.replace(history, today=_plus(history, today, counts))
     if end_ms % DAY_MS == 0 and history.today is not None:
-        history, closed = _with_day(history), True
+        history, closed = _with_day(history, baseline_days), True
     return msgspec.structs.replace(history, end_ms=end_ms), closed
 
 
@@ -246,9 +252,9 @@ def without_change(history: RateHistory, since: int = 0) -> RateHistory:
     )
 
 
-def days_before(history: RateHistory) -> int:
-    """Days with labels so far, until the baseline is complete; then at least `BASELINE_DAYS`."""
-    return history.before.days if history.before else sum(block.days for block in history.blocks)
+def _days(history: RateHistory) -> int:
+    """Days with labels of a history without baseline."""
+    return sum(block.days for block in history.blocks)
 
 
 def rates(history: RateHistory, first: int) -> dict[str, tuple[int, int, int, int]]:
@@ -285,15 +291,20 @@ def _dispersion(history: RateHistory) -> Dispersion:
     return dispersion(np.array(squares), history.freedom)
 
 
-def _with_day(history: RateHistory) -> RateHistory:
-    """The history after the end of the day in progress."""
+def _with_day(history: RateHistory, baseline_days: int) -> RateHistory:
+    """The history after the end of the day in progress.
+
+    A baseline shorter than a span has an estimate of the dispersion of its own: days of real models
+    differ by far more than is assumed of a new one.
+    """
     if history.today is None:
         return history
     history = msgspec.structs.replace(
         history, blocks=(*history.blocks, history.today), today=None, fresh=history.fresh + 1
     )
-    if history.fresh == SPAN:
-        factors, freedom = span_factors(*_table(history.blocks[-SPAN:]))
+    is_baseline = history.before is None and _days(history) >= baseline_days
+    if history.fresh == SPAN or (is_baseline and history.fresh):
+        factors, freedom = span_factors(*_table(history.blocks[-history.fresh :]))
         squares = np.array(history.squares or (0.0,) * len(factors)) + freedom * factors
         history = msgspec.structs.replace(
             history,
@@ -301,7 +312,7 @@ def _with_day(history: RateHistory) -> RateHistory:
             freedom=history.freedom + freedom,
             fresh=0,
         )
-    if history.before is None and days_before(history) >= BASELINE_DAYS:
+    if is_baseline:
         return msgspec.structs.replace(history, before=_sum(history.blocks), blocks=())
     return msgspec.structs.replace(history, blocks=_merged(history.blocks))
 

@@ -19,6 +19,11 @@ from driftline.streams.decide.rule import Rule
 from driftline.streams.decide.wording import listed, share, span, subject
 
 LEVELS = ("none", "mild", "moderate", "severe")
+_MOVED = {
+    True: "while performance moved too",
+    False: "performance did not move",
+    None: "performance is not judged yet",
+}
 _SHARES = {"missing": "missing", "kind": "of another kind", "unseen": "never seen before"}
 
 
@@ -77,14 +82,10 @@ class DriftRule(
             for target, shifts in _by_target(shifted).items()
         }
         if parts:
-            moved = (
-                "while performance moved too"
-                if situation.performance_moved
-                else "performance did not move"
-            )
             finding = (
                 f"{len(parts)} of {count} targets of {who} drifted over {when} "
-                f"({listed([part.text for part in parts.values()])}); {moved}"
+                f"({listed([part.text for part in parts.values()])}); "
+                f"{_MOVED[situation.performance_moved]}"
             )
         else:
             finding = f"No target of {who} drifted over {when} any more ({count} tested)"

@@ -10,9 +10,9 @@ import msgspec
 
 from driftline.schemas.results import WindowFigures
 from driftline.schemas.settings import ModelConfig
-from driftline.schemas.times import format_time
+from driftline.schemas.times import DAY_MS, format_time, parse_duration
 from driftline.streams.decide.detectors import rate_history
-from driftline.streams.decide.detectors.rate_history import Finding, RateHistory
+from driftline.streams.decide.detectors.rate_history import BASELINE_DAYS, Finding, RateHistory
 from driftline.streams.decide.judgement import Judgement, Situation, Verdict, judgement_of
 from driftline.streams.decide.metric_info import Lane
 from driftline.streams.decide.rule import (
@@ -24,6 +24,7 @@ from driftline.streams.decide.rule import (
 from driftline.streams.decide.wording import about, figure, headline, interval, moment, share
 
 YEAR_DAYS = 365.25
+LEAST_BASELINE_DAYS = 7
 RECOVERED = 20.0
 """Bayes factor of a rise at which an alert resolves."""
 
@@ -40,8 +41,8 @@ class PerformanceDropRule(
 
     Reads the arrivals lane, where a label counts on the day on which it is known, and judges at the
     end of each day with labels. Watched are the recalls of all classes (recall and specificity of a
-    binary model), since they do not follow the base rate. Each day since the first 30 with labels
-    may have been the begin of a change: the days before it are the baseline, the days from it on
+    binary model), since they do not follow the base rate. Each day since the baseline may have been
+    the begin of a change: the days before it are the baseline, the days from it on
     are compared with them, with the uncertainty of both and the variance between days
     (`detectors/change_evidence.py`, `detectors/dispersion.py`). The evidence is summed over all
     these days, the Shiryaev-Roberts statistic, which grows by one a day without change; the alert
@@ -53,6 +54,9 @@ class PerformanceDropRule(
     ----------
     false_alarms
         Budget: mean number of false alarms a year.
+    baseline
+        Days with labels before the first judgement, as a duration of whole days. By default as many
+        as the reference of drift has, at least 7 and at most 30.
     warning, critical
         Relative losses since the change. An alert on one class is no more than a warning where the
         other classes gained half of its loss or more: then the threshold has become wrong, and not
@@ -71,8 +75,9 @@ class PerformanceDropRule(
 
     Examples
     --------
-    >>> PerformanceDropRule().bound(ModelConfig()).window
-    '1d'
+    >>> rule = PerformanceDropRule().bound(ModelConfig())
+    >>> rule.window, rule.baseline
+    ('1d', '30d')
 
     References
     ----------
@@ -84,6 +89,7 @@ class PerformanceDropRule(
     """
 
     false_alarms: Positive = 0.25
+    baseline: str | None = None
     warning: Positive = 0.05
     critical: Positive = 0.10
     clear: Positive = 0.03
@@ -99,8 +105,12 @@ class PerformanceDropRule(
         return tumbling_window_of_a_day(config)
 
     def bound(self, config: ModelConfig) -> Self:
-        """As `MetricRule.bound`; checks that the windows do not overlap, and the losses."""
+        """As `MetricRule.bound`; checks that the windows do not overlap, baseline and losses."""
         rule = super().bound(config)
+        if self.baseline is None:
+            rule = msgspec.structs.replace(rule, baseline=_default_baseline(config))
+        else:
+            _check_baseline(self.baseline)
         tumbling = [each.name for each in config.windows if each.size_ms == each.step_ms]
         if rule.window is not None and rule.window not in tumbling:
             raise InvalidRule("window", f'"{rule.window}" is not a tumbling window')
@@ -111,6 +121,11 @@ class PerformanceDropRule(
                 "ascend",
             )
         return rule
+
+    @property
+    def baseline_days(self) -> int:
+        """Days with labels that the baseline has at least."""
+        return BASELINE_DAYS if self.baseline is None else parse_duration(self.baseline) // DAY_MS
 
     @property
     def log_threshold(self) -> float:
@@ -129,13 +144,17 @@ class PerformanceDropRule(
             was_open = history.changed_ms is not None
             history = RateHistory(threshold=threshold)
             if was_open:
-                history, _ = rate_history.with_counts(history, start_ms, end_ms, _counts(figures))
+                history, _ = rate_history.with_counts(
+                    history, start_ms, end_ms, _counts(figures), self.baseline_days
+                )
                 return history, msgspec.structs.replace(
                     judgement_of(figures, "clear"),
                     finding=f"The performance of {about(figures)} has a new baseline, since the "
                     "threshold changed",
                 )
-        history, closed = rate_history.with_counts(history, start_ms, end_ms, _counts(figures))
+        history, closed = rate_history.with_counts(
+            history, start_ms, end_ms, _counts(figures), self.baseline_days
+        )
         if not closed or history.before is None:
             return history, None
         if history.changed_ms is None:
@@ -201,6 +220,27 @@ class PerformanceDropRule(
             n=size.n_since,
             ci=size.since_ci,
             details=details,
+        )
+
+
+def _default_baseline(config: ModelConfig) -> str:
+    reference = config.reference
+    if reference.from_ms is not None and reference.to_ms is not None:
+        span_ms = reference.to_ms - reference.from_ms
+    else:
+        span_ms = reference.span_ms or BASELINE_DAYS * DAY_MS
+    return f"{min(max(span_ms // DAY_MS, LEAST_BASELINE_DAYS), BASELINE_DAYS)}d"
+
+
+def _check_baseline(text: str) -> None:
+    try:
+        span_ms = parse_duration(text)
+    except ValueError as error:
+        raise InvalidRule("baseline", str(error)) from error
+    if span_ms % DAY_MS or span_ms < LEAST_BASELINE_DAYS * DAY_MS:
+        raise InvalidRule(
+            "baseline",
+            f'"{text}" is not whole days, at least {LEAST_BASELINE_DAYS}, such as "14d"',
         )
 
 
