@@ -12,6 +12,7 @@ from driftline.schemas.settings import ModelConfig
 from driftline.streams.catalogue import plugins
 from driftline.streams.decide.rule import InvalidRule, Rule
 from driftline.streams.decide.rules.coverage import CoverageRule
+from driftline.streams.decide.rules.data_quality import DataQualityRule
 from driftline.streams.decide.rules.drift import DriftRule
 from driftline.streams.decide.rules.error_rate import ErrorRateRule
 from driftline.streams.decide.rules.latency import LatencyRule
@@ -25,6 +26,7 @@ DEFAULT_RULES: tuple[Rule, ...] = (
     LatencyRule(),
     CoverageRule(),
     PerformanceDropRule(),
+    DataQualityRule(),
     DriftRule(),
 )
 
@@ -55,7 +57,7 @@ def build_rules(config: ModelConfig, where: str | None = None) -> tuple[Rule, ..
     Examples
     --------
     >>> [rule.name for rule in build_rules(ModelConfig())]
-    ['no_data', 'error_rate', 'latency', 'coverage', 'performance_drop', 'drift']
+    ['no_data', 'error_rate', 'latency', 'coverage', 'performance_drop', 'data_quality', 'drift']
     >>> wrong = ModelConfig(rules=({"type": "treshold"},))
     >>> build_rules(wrong, "models.churn.rules")  # doctest: +ELLIPSIS
     Traceback (most recent call last):

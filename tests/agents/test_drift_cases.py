@@ -5,6 +5,7 @@ and what an open alert tells.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from math import ceil
 from pathlib import Path
@@ -68,8 +69,8 @@ def by_day(results: driftline.Results, target: str, method: str) -> dict[int, Dr
     }
 
 
-def alerts(results: driftline.Results) -> list[Alert]:
-    return [alert for alert in results.alerts.structs() if alert.rule == "drift"]
+def alerts(results: driftline.Results, rule: str = "drift") -> list[Alert]:
+    return [alert for alert in results.alerts.structs() if alert.rule == rule]
 
 
 def people(income: Callable[[float, Random], Features]) -> Callable[[float, Random], Features]:
@@ -118,11 +119,12 @@ def test_a_feature_that_goes_missing_raises_an_alert_that_says_so(
     assert week.details["reference_missing_share"] == pytest.approx(before, abs=0.05)
     of_tests = by_day(results, "feature:income", "psi")[27].details
     assert of_tests == week.details
-    first, *_ = alerts(results)
-    # 40 % of six days and none of the others are below 17.7 % (h = 0.5) from the fourth day on.
+    first, *_ = alerts(results, "data_quality")
+    # 30 % of two days are 8.6 % of a week: of 350 rows, six times the standard error of h.
     assert first.starts_at_ms <= START + 19 * DAY
+    assert first.severity in ("warning", "error")
     assert list(first.details["targets"]) == ["feature:income"]
-    assert "income severe: " in first.summary or "income moderate: " in first.summary
+    assert re.search(r"\(income (mild|moderate|severe): ", first.summary)
     assert " % missing instead of " in first.summary
     assert by_day(results, "feature:age", "missing") == {}
 
@@ -139,9 +141,8 @@ def test_a_category_never_seen_before_raises_an_alert_that_says_so() -> None:
     assert week.details["unseen_share"] == pytest.approx(0.2, abs=0.05)
     assert week.details["reference_unseen_share"] == 0.0
     assert week.details["unseen"] == {"gold": round(week.details["unseen_share"] * 350)}
-    first, *_ = alerts(results)
-    # 20 % of three days and none of the others are above 6.1 % (h = 0.5).
-    assert first.starts_at_ms <= START + 19 * DAY
+    first, *_ = alerts(results, "data_quality")
+    assert first.starts_at_ms <= START + 17 * DAY
     assert list(first.details["targets"]) == ["feature:plan"]
     assert " % never seen before instead of 0 %" in first.summary
 
@@ -176,7 +177,7 @@ def test_a_feature_that_changes_its_kind_raises_an_alert_that_says_so(
     assert (week.level, week.n_reference, week.n_current) == ("severe", 700, 350)
     assert week.details["other_kind_share"] == pytest.approx(share, abs=0.05)
     assert week.details["reference_other_kind_share"] == 0.0
-    first, *_ = alerts(results)
+    first, *_ = alerts(results, "data_quality")
     assert list(first.details["targets"]) == ["feature:income"]
     assert " % of another kind instead of 0 %" in first.summary
 
@@ -187,7 +188,7 @@ def test_features_that_stay_as_they_were_raise_no_alert() -> None:
         return {"income": value}
 
     results = replayed(predictions(people(often_missing), days=42))
-    assert alerts(results) == []
+    assert alerts(results) == alerts(results, "data_quality") == []
     for method in ("missing", "kind"):
         weeks = by_day(results, "feature:income", method)
         assert len(weeks) > 20
@@ -208,7 +209,7 @@ def test_windows_after_the_end_of_a_log_are_covered_in_part_and_raise_no_alert(
     days: float,
 ) -> None:
     results = replayed(predictions(weekends, days=days, per_day=200))
-    assert alerts(results) == []
+    assert alerts(results) == alerts(results, "data_quality") == []
     weeks = by_day(results, "feature:basket", "psi")
     last = int(days)
     assert all(week.covered_share == 1.0 for day, week in weeks.items() if day <= last)
@@ -277,6 +278,6 @@ def test_an_open_drift_alert_is_updated_once_by_the_target_that_joins(
 def test_an_update_stands_in_the_list_of_alerts(tmp_path: Path) -> None:
     replayed(predictions(shop, days=60), out=tmp_path / "out")
     listed = CliRunner().invoke(command, ["alerts", "list", "--out", f"{tmp_path}/out", "--json"])
-    (episode,) = json.loads(listed.output)
+    (episode,) = (each for each in json.loads(listed.output) if each["rule"] == "drift")
     assert episode["details"]["joined"] == ["feature:income"]
     assert "income severe" in episode["why_fired"]

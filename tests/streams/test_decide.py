@@ -572,21 +572,64 @@ def test_many_targets_that_join_at_once_are_one_update() -> None:
     )
 
 
-def test_an_alert_says_how_many_values_are_missing_or_of_another_kind() -> None:
-    run = Run(rules=({"type": "drift", "for": 1},), default_rules=False)
-    details = {"missing_share": 1.0, "reference_missing_share": 0.0}
-    other = {"other_kind_share": 0.25, "reference_other_kind_share": 0.004}
+SHARES = {"missing_share": 1.0, "reference_missing_share": 0.0}
+OTHER_KIND = {"other_kind_share": 0.25, "reference_other_kind_share": 0.004}
+
+
+def test_shares_of_features_are_the_matter_of_data_quality() -> None:
+    run = Run(rules=({"type": "data_quality", "for": 1}, {"type": "drift", "for": 1}))
+    shares = {"p_value": 1e-9, "details": SHARES}
     run.feed(
-        drift(START_MS, "feature:income", "insufficient_data", details=details),
-        drift(START_MS, "feature:income", "severe", method="missing", details=details),
-        drift(START_MS, "feature:zip", "mild", details=details | {"missing_share": 0.0}),
-        drift(START_MS, "feature:zip", "severe", method="kind", details=details | other),
+        drift(START_MS, "feature:income", "insufficient_data", details=SHARES),
+        drift(START_MS, "feature:income", "severe", method="missing", **shares),
+        drift(START_MS, "feature:zip", "moderate", details=SHARES),
+        drift(
+            START_MS,
+            "feature:zip",
+            "mild",
+            method="kind",
+            p_value=1e-9,
+            details=SHARES | OTHER_KIND,
+        ),
     )
-    (alert,) = run.feed(*days(0.9))
-    assert "(income severe: 100 % missing instead of 0 %, zip severe: 25 % of another kind " in (
-        alert.summary
+    quality, moved = run.feed(*days(0.9))
+    assert (quality.rule, quality.severity) == ("data_quality", "error")
+    assert quality.summary == (
+        "Values of 2 features of churn 1.0.0 are not as in the reference over the 7 days to "
+        "2026-01-01 (income severe: 100 % missing instead of 0 %, zip mild: 25 % of another kind "
+        "instead of 0.4 %)."
     )
-    assert "kind instead of 0.4 %)" in alert.summary
+    assert (moved.rule, moved.severity) == ("drift", "info")
+    assert "(zip moderate)" in moved.summary
+    assert quality.details["targets"] == {"feature:income": "severe", "feature:zip": "mild"}
+
+
+@pytest.mark.parametrize(
+    ("count", "p_value", "fires"),
+    # 0.25 false alarms in 365.25 windows: 0.000684 for one result, 0.000342 for each of two.
+    [(1, 0.00068, True), (1, 0.00069, False), (2, 0.00034, True), (2, 0.00035, False)],
+)
+def test_a_share_needs_a_p_value_within_the_budget(count: int, p_value: float, fires: bool) -> None:
+    run = Run(rules=({"type": "data_quality", "for": 1},))
+    shift = {"method": "missing", "details": SHARES}
+    run.feed(
+        drift(START_MS, "feature:f0", "mild", p_value=p_value, **shift),
+        *(drift(START_MS, f"feature:f{i}", "none", p_value=0.4, **shift) for i in range(1, count)),
+    )
+    assert bool(run.feed(*days(0.9))) is fires
+
+
+def test_data_quality_fires_after_two_windows_and_resolves_when_no_share_may_have_shifted() -> None:
+    run = Run(rules=({"type": "data_quality"},))
+    sure, perhaps, none = (("mild", 1e-9), ("mild", 0.01), ("none", 0.5))
+    changes = []
+    for day, (level, p_value) in enumerate([sure, perhaps, sure, sure, perhaps, none], start=8):
+        end = START_MS + day * DAY_MS
+        shift = {"method": "unseen", "p_value": p_value, "details": SHARES}
+        run.feed(drift(end, "feature:plan", level, **shift))
+        found = run.feed(traffic(end + HOUR_MS, {}), *days(0.9, first=day + 1))
+        changes.append([(each.status, each.severity) for each in found])
+    assert changes == [[], [], [], [("firing", "warning")], [], [("resolved", "warning")]]
 
 
 def test_a_window_that_data_cover_in_part_neither_fires_nor_resolves() -> None:

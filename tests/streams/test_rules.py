@@ -69,7 +69,7 @@ def test_each_rule_type_is_documented_and_judges_an_empty_window_as_unclear(kind
         (
             {"type": "treshold"},
             'models.churn.rules[0].type: "treshold" is not a type of rule; known are coverage, '
-            "degradation",
+            "data_quality, degradation",
         ),
         ({}, 'models.churn.rules[0].type: "" is not a type of rule'),
         (

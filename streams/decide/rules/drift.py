@@ -1,30 +1,33 @@
-"""Alert rule: the distribution of features, scores, predictions or labels has drifted."""
+"""Alert rule: the values of features, scores, predictions or labels have drifted."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import msgspec
 
 from driftline.streams.decide.judgement import (
+    SHARES,
     DriftWindow,
     Judgement,
     Measurement,
-    Part,
-    Shift,
     Situation,
 )
 from driftline.streams.decide.rule import Rule
-from driftline.streams.decide.wording import listed, share, span, subject
+from driftline.streams.decide.shifted_targets import (
+    LEVELS,
+    by_target,
+    judged_shifts,
+    parts_of,
+    rank_of,
+)
+from driftline.streams.decide.wording import listed, span, subject
 
-LEVELS = ("none", "mild", "moderate", "severe")
 _MOVED = {
     True: "while performance moved too",
     False: "performance did not move",
     None: "performance is not judged yet",
 }
-_SHARES = {"missing": "missing", "kind": "of another kind", "unseen": "never seen before"}
 
 
 class DriftRule(
@@ -33,9 +36,11 @@ class DriftRule(
     """Fires when a target has drifted in two consecutive windows: info, or a warning where
     performance has moved too.
 
-    Drift by itself does no harm; it explains a change in performance. All targets of a window share
-    one alert. While it is open, a target that joins, or drifts at a worse level than announced, is
-    announced by another record of it, after as many windows as the alert itself needs.
+    Drift by itself does no harm; it explains a change in performance. Values that are missing, of
+    another kind or never seen before are the matter of `data_quality`. All targets of a window
+    share one alert. While it is open, a target that joins, or drifts at a worse level than
+    announced, is announced by another record of it, after as many windows as the alert itself
+    needs.
 
     Parameters
     ----------
@@ -66,21 +71,16 @@ class DriftRule(
         start_ms, end_ms = measurement.window_start_ms, measurement.window_end_ms
         judged = [
             shift
-            for shift in measurement.shifts
-            if shift.level in LEVELS and (not self.targets or shift.target in self.targets)
+            for shift in judged_shifts(measurement, self.targets)
+            if shift.method not in SHARES
         ]
-        shifted = [
-            shift for shift in judged if LEVELS.index(shift.level) >= LEVELS.index(self.level)
-        ]
+        shifted = [shift for shift in judged if rank_of(shift) >= LEVELS.index(self.level)]
         who, when = (
             subject(measurement.model_name, measurement.model_version, measurement.segment),
             span(start_ms, end_ms),
         )
-        count = len(_by_target(judged))
-        parts = {
-            target: Part(LEVELS.index(shifts[0].level), _text(target, shifts))
-            for target, shifts in _by_target(shifted).items()
-        }
+        count = len(by_target(judged))
+        parts = parts_of(shifted)
         if parts:
             finding = (
                 f"{len(parts)} of {count} targets of {who} drifted over {when} "
@@ -103,22 +103,3 @@ class DriftRule(
             usual_losses=measurement.reference_losses,
             parts=parts,
         )
-
-
-def _by_target(shifts: Sequence[Shift]) -> dict[str, list[Shift]]:
-    """The results of each target, the worst first; targets by falling level, then by name."""
-    of_target: dict[str, list[Shift]] = {}
-    for shift in sorted(shifts, key=lambda shift: (-LEVELS.index(shift.level), shift.target)):
-        of_target.setdefault(shift.target, []).append(shift)
-    return of_target
-
-
-def _text(target: str, shifts: Sequence[Shift]) -> str:
-    """A target with its level, and with the shares that moved."""
-    shares = " and ".join(
-        f"{share(shift.share)} {_SHARES[shift.method]} instead of {share(shift.reference_share)}"
-        for shift in shifts
-        if shift.share is not None and shift.reference_share is not None
-    )
-    text = f"{target.removeprefix('feature:')} {shifts[0].level}"
-    return f"{text}: {shares}" if shares else text
