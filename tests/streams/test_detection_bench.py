@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from driftline.streams.decide.detectors.rate_history import BASELINE_DAYS
+from tests.bench.feature_faults import FAULTS, Fault, episodes, models
 from tests.bench.simulated_outcomes import Case, simulated
 from tests.bench.statistics import alarms, cusum_of, first_alarm, lorden
 
@@ -80,3 +81,15 @@ def test_large_falls_are_found_within_days_and_quiet_models_are_quiet() -> None:
     changed = Case(labels=200, error_after=0.35, change_day=60, inflation=3.0)
     delays = [first_alarm(*simulated(changed, 100, rng)) - 60 for _ in range(10)]
     assert 0 < np.median(delays) <= 10 < inf, f"seed {SEED}"
+
+
+@pytest.mark.parametrize(
+    ("fault", "target", "latest"), [(FAULTS[3], "feature:f2", 42), (FAULTS[4], "feature:f7", 46)]
+)
+def test_a_fault_of_a_feature_is_found_and_is_the_only_episode(
+    fault: Fault, target: str, latest: int
+) -> None:
+    (model,) = models(50, 60, 1, 3, fault)
+    ((day, finding),) = episodes(model)
+    assert 42 <= day <= latest
+    assert f"({target.removeprefix('feature:')} " in finding
