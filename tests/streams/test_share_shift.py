@@ -56,12 +56,33 @@ def test_levels_begin_at_small_medium_and_large_effects(
     assert (result.level, result.n_reference, result.n_current) == (level, before[1], now[1])
 
 
-def test_p_value_is_that_of_h_in_the_normal_distribution() -> None:
+def test_p_value_is_that_of_anscombes_angles_in_the_normal_distribution() -> None:
+    # 20 of 400 rows are worth 10 of 200, 60 of 500 are worth 12 of 100.
     result = share_shift("missing", of(20, 400, 200.0), of(60, 500, 100.0))
     h = 2 * math.asin(math.sqrt(0.12)) - 2 * math.asin(math.sqrt(0.05))
+    moved = 2 * math.asin(math.sqrt(12.375 / 100.75)) - 2 * math.asin(math.sqrt(10.375 / 200.75))
     assert result.statistic == pytest.approx(h)
-    assert result.p_value == pytest.approx(2 * stats.norm.sf(h / math.sqrt(1 / 200 + 1 / 100)))
+    assert result.p_value == pytest.approx(
+        2 * stats.norm.sf(moved / math.sqrt(1 / 200.5 + 1 / 100.5))
+    )
     assert (result.effect, result.n_effective) == (result.statistic, 100.0)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.005, 0.01, 0.03, 0.1, 0.5])
+def test_a_shift_by_chance_is_about_as_rare_as_its_p_value_says(share: float) -> None:
+    n, m = 1500, 350
+    likely = [
+        [k for k in range(rows + 1) if stats.binom.pmf(k, rows, share) > 1e-12] for rows in (n, m)
+    ]
+    before, now = (
+        stats.binom.pmf(hits, rows, share) for hits, rows in zip(likely, (n, m), strict=True)
+    )
+    results = [[share_shift("missing", of(k, n), of(j, m)) for j in likely[1]] for k in likely[0]]
+    for limit in (1e-4, 1e-3):
+        alarms = [
+            [each.level != "none" and each.p_value <= limit for each in row] for row in results
+        ]
+        assert before @ np.array(alarms) @ now <= 2 * limit
 
 
 def test_few_independent_rows_give_no_verdict() -> None:
