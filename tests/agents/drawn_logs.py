@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
+from fractions import Fraction
 from random import Random
 from typing import Any
 
@@ -255,7 +256,7 @@ class Expected:
     positive: tuple[str | None, str | None]
     strays: Counter[str]
     cells: Counter[tuple[str, str]] | None
-    metrics: dict[str, float | None]
+    metrics: dict[str, Fraction | None]
     uncounted: Counter[tuple[str, str]]
 
 
@@ -274,19 +275,17 @@ def expect(log: Log) -> Expected:
     configured = log.settings.get("positive_label")
     classes = classes_of([*actual], [*named], [] if configured is None else [configured])
     classes = with_implied(classes)
-    withheld = False
-    if from_scores and not named:
+    only_scores = from_scores and not named
+    if only_scores:
         classes = told_by_scores(classes, configured)
-        withheld = len(classes) != 2
     higher = _higher(log.accepted)
-    if len(joined) >= SETTLED_ROWS and not withheld:
+    if len(joined) >= SETTLED_ROWS:
         at_first = positive_of(classes, configured, higher)[0]
         classes = settled(classes, at_first, actual, predicted, len(joined))
     positive = positive_of(classes, configured, higher) if len(classes) == 2 else (None, None)
-    if from_scores and not named and positive[0] is None:
-        withheld = True
-    if len(joined) >= APART_ROWS and nothing_in_common(classes):
-        withheld = True
+    withheld = (only_scores and (len(classes) != 2 or positive[0] is None)) or (
+        len(joined) >= APART_ROWS and nothing_in_common(classes)
+    )
     strays: Counter[str] = Counter()
     cells: Counter[tuple[str, str]] = Counter()
     scored: list[tuple[str, float]] = []
@@ -315,26 +314,28 @@ def expect(log: Log) -> Expected:
 
 def _metrics(
     cells: Counter[tuple[str, str]], scored: list[tuple[str, float]], positive: str | None
-) -> dict[str, float | None]:
+) -> dict[str, Fraction | None]:
     right = sum(count for (actual, predicted), count in cells.items() if actual == predicted)
-    metrics: dict[str, float | None] = {"accuracy": _ratio(right, cells.total())}
+    metrics: dict[str, Fraction | None] = {"accuracy": _ratio(right, cells.total())}
     if positive is None:
         return metrics | {"precision": None, "recall": None, "roc_auc": None}
     hits = cells[positive, positive]
     claimed = sum(count for (_, predicted), count in cells.items() if predicted == positive)
     positives = [score for name, score in scored if name == positive]
     negatives = [score for name, score in scored if name != positive]
-    above = sum((one > other) + (one == other) / 2 for one in positives for other in negatives)
+    twice_above = sum(
+        2 * (one > other) + (one == other) for one in positives for other in negatives
+    )
     there = sum(count for (actual, _), count in cells.items() if actual == positive)
     return metrics | {
         "precision": _ratio(hits, claimed),
         "recall": _ratio(hits, there),
-        "roc_auc": _ratio(above, len(positives) * len(negatives)),
+        "roc_auc": _ratio(twice_above, 2 * len(positives) * len(negatives)),
     }
 
 
-def _ratio(part: float, whole: int) -> float | None:
-    return round(part / whole, 6) if whole else None
+def _ratio(part: int, whole: int) -> Fraction | None:
+    return Fraction(part, whole) if whole else None
 
 
 def _higher(accepted: Sequence[tuple[str, str | None, float | None]]) -> str | None:
