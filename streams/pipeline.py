@@ -177,6 +177,18 @@ class Downstream:
         """End of the pane that the next `advance` completes, in ms; None if no pane is complete."""
         return self._measure.due(self._states(self._measure.name))
 
+    def due_after_quiet(self, command_ms: int | None) -> int | None:
+        """As `due`, after time has passed the panes in which nothing happens.
+
+        Parameters
+        ----------
+        command_ms
+            Time of the first command that waits, None without any: the pane that is the first to be
+            complete after it is not passed.
+        """
+        self._measure.pass_quiet_steps(command_ms, self._states(self._measure.name))
+        return self.due()
+
     def frontier(self) -> Frontier:
         """How far stage 1 has come; read-only."""
         return self._measure.frontier(self._states(self._measure.name))

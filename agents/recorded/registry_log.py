@@ -110,6 +110,15 @@ class RecordedCommands:
         """Position after the commands that `before` returned."""
         return self._log.position if self._log else Position()
 
+    @property
+    def next_ms(self) -> int | None:
+        """Time before which `before` has nothing more to return; None at the end of the file."""
+        if self._log is None:
+            return None
+        self._log.fill(1)
+        keys = self._log.keys(1)
+        return int(keys[0]) if len(keys) else None
+
     def before(self, time_ms: int | None) -> tuple[list[Record], list[Record]]:
         """Commands before `time_ms`, all remaining ones for None; and no registry records."""
         commands: list[Record] = []
@@ -168,6 +177,11 @@ class RecordedDecisions:
         self.done = 0
         while self.done < done:
             self._apply_next()
+
+    @property
+    def next_ms(self) -> int | None:
+        """Time of the next effect record; None after the last one."""
+        return self._effects[self.done][0] if self.done < len(self._effects) else None
 
     def before(self, time_ms: int | None) -> tuple[list[Record], list[Record]]:
         """No commands; and the registry records that the live run used before `time_ms`, or all

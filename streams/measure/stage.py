@@ -57,9 +57,14 @@ from driftline.streams.measure.figures.provisional import OpenWindows
 from driftline.streams.measure.figures.records import RecordBuilder
 from driftline.streams.measure.state_keys import MODEL_NAMES
 from driftline.streams.measure.timing.frontier import FORMAT as FRONTIER_FORMAT
-from driftline.streams.measure.timing.frontier import EdgeSpan, Frontier, TimeStep
+from driftline.streams.measure.timing.frontier import (
+    EdgeSpan,
+    Frontier,
+    LaneGroups,
+    TimeStep,
+)
 from driftline.streams.measure.timing.silence import is_announced, next_announced_ms
-from driftline.streams.measure.timing.windows import DueWindow, Schedule, WindowPlan
+from driftline.streams.measure.timing.windows import NEVER_MS, DueWindow, Schedule, WindowPlan
 from driftline.streams.numbering import Numbering, decode_texts
 from driftline.streams.partial import LostSpan, Partial, Watermarks
 from driftline.streams.stage import Batch, Record, State
@@ -198,12 +203,7 @@ class Measure:
         step = frontier.next_step()
         if step is None:
             raise ValueError("measure: no step is due; ask due() before a call without records")
-        if len(self._sorted) != len(self._models):
-            self._sorted = [self._models[name] for name in sorted(self._models)]
-            self._place = {model.number: place for place, model in enumerate(self._sorted)}
-        if frontier.predictions_ended_ms != self._ended_ms:
-            self._ended_ms = frontier.predictions_ended_ms
-            self._work_times[TRAFFIC].ask_all_again()
+        self._look_around(frontier)
         busy = self._busy_models(step)
         yield
         places = sorted({place for of_lane in busy.values() for place in of_lane})
@@ -218,6 +218,38 @@ class Measure:
         frontier.finish_step(step)
         frontier.write(state)
         return records
+
+    def pass_quiet_steps(self, command_ms: int | None, state: State) -> None:
+        """Let time pass the steps that are due and have no work, up to the first one with work or
+        one that is released after `command_ms`, the time of the next command.
+
+        Records and state are those of one step after the other.
+        """
+        frontier = self.frontier(state)
+        if frontier.next_step() is None:
+            return
+        self._look_around(frontier)
+        traffic, main = frontier.next_edges()
+        work_ms = [
+            NEVER_MS
+            if edges is None or lane not in self._lanes
+            else self._work_times[lane].next_ms(partial(self._quiet_until, lane, edges))
+            for lane, edges in ((TRAFFIC, traffic), (DECISIONS, main), (ARRIVALS, main))
+        ]
+        groups = LaneGroups(work_ms[TRAFFIC], min(work_ms[DECISIONS], work_ms[ARRIVALS]))
+        passed = frontier.pass_steps(groups, command_ms)
+        if passed is not None:
+            self._close_empty_days(set(), passed, state)
+            frontier.write(state)
+
+    def _look_around(self, frontier: Frontier) -> None:
+        """Take in new models, and the end of a recorded log."""
+        if len(self._sorted) != len(self._models):
+            self._sorted = [self._models[name] for name in sorted(self._models)]
+            self._place = {model.number: place for place, model in enumerate(self._sorted)}
+        if frontier.predictions_ended_ms != self._ended_ms:
+            self._ended_ms = frontier.predictions_ended_ms
+            self._work_times[TRAFFIC].ask_all_again()
 
     def _busy_models(self, step: TimeStep) -> dict[int, set[int]]:
         """By lane, the places in order of the models with work in a step."""
@@ -616,11 +648,15 @@ class Measure:
         first_ms = facts.first_pane_ms[lane]
         if first_ms is None or end_ms <= max(facts.kept_from_ms[lane], first_ms):
             return
-        start_ms = max(facts.kept_from_ms[lane] - DAY_MS, first_ms // DAY_MS * DAY_MS)
-        self._panes.drop(model.number, lane, start_ms, end_ms, state)
-        if lane == TRAFFIC:
-            grain_ms = self._grain_ms(self._schedule.plan(model.config))
-            self._features.drop(model, start_ms, end_ms, grain_ms, state)
+        bucket_ms = self._panes.bucket_ms
+        start_ms = max(facts.kept_from_ms[lane] - max(DAY_MS, bucket_ms), 0)
+        grain_ms = self._grain_ms(self._schedule.plan(model.config))
+        for first_ms, last_ms in model.occupied[lane].between(start_ms, end_ms):
+            self._panes.drop(model.number, lane, first_ms, last_ms, end_ms, state)
+            if lane == TRAFFIC:
+                days_ms = (first_ms // DAY_MS * DAY_MS, (last_ms // DAY_MS + 1) * DAY_MS)
+                self._features.drop(model, *days_ms, grain_ms, state)
+        model.occupied[lane].forget_before(end_ms // bucket_ms * bucket_ms)
         facts.kept_from_ms[lane] = end_ms
 
     def _close_empty_days(self, busy: AbstractSet[int], edges: EdgeSpan, state: State) -> None:

@@ -117,7 +117,7 @@ class StubDownstream:
             all_["next"] = min(map(int, all_["counts"]))
         self.measure.put(b"all", json.dumps(all_).encode())
 
-    def due(self) -> int | None:
+    def due_after_quiet(self, command_ms: int | None) -> int | None:
         all_ = self._load()
         if all_["next"] is None or len(all_["watermarks"]) < self.partitions:
             return None

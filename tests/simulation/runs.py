@@ -123,8 +123,8 @@ class _InterruptedDownstream:
         self._action()
         self._stages.merge(partials)
 
-    def due(self) -> int | None:
-        return self._stages.due()
+    def due_after_quiet(self, command_ms: int | None, /) -> int | None:
+        return self._stages.due_after_quiet(command_ms)
 
     def next_ms(self) -> int:
         return self._stages.next_ms()

@@ -34,7 +34,7 @@ class Sum:
     def merge(self, partials: Sequence[Any]) -> None:
         self.partials += [partial for partial in partials if isinstance(partial, Partial)]
 
-    def due(self) -> None:
+    def due_after_quiet(self, command_ms: int | None) -> None:
         return None
 
     def next_ms(self) -> int:

@@ -34,9 +34,9 @@ class ReadAtRandom:
         self._stages.merge(partials)
         self.read()
 
-    def due(self) -> int | None:
+    def due_after_quiet(self, command_ms: int | None, /) -> int | None:
         self.read()
-        return self._stages.due()
+        return self._stages.due_after_quiet(command_ms)
 
     def next_ms(self) -> int:
         return self._stages.next_ms()

@@ -185,20 +185,22 @@ class DownstreamProcessor:
         yield
         panes, until_s = 0, self._elapsed() + PANES_S
         while (
-            (due_ms := self._stages.due()) is not None
+            self._stages.due() is not None
             and panes < PANES_AT_ONCE
             and len(records) < RECORDS_AT_ONCE
             and not self.defers()
             # A command that was taken between slices may take effect before the next pane.
             and not self._commands
         ):
+            due_ms = self._stages.due_after_quiet(self._held.next_ms)
+            if due_ms is None:
+                break
             before = self._held.release_before(due_ms)
             records += yield from self._stages.advance_in_slices(before)
             panes += 1
             if self._elapsed() >= until_s:
-                due_ms = self._stages.due()
                 break
-        self._panes_due = due_ms is not None
+        self._panes_due = self._stages.due() is not None
         if self._held and not self._panes_due:
             records += self._stages.finish(
                 self._held.release_before(None if self._has_ended() else self._stages.next_ms())

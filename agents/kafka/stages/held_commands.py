@@ -82,6 +82,11 @@ class HeldCommands:
         queue.next += 1
         self._write()
 
+    @property
+    def next_ms(self) -> int | None:
+        """Time at which the first command is due; None without one."""
+        return self._first_ms() if len(self) else None
+
     def release_before(self, time_ms: int | None) -> list[Record]:
         """Remove and return the commands due before `time_ms`; all commands for None."""
         commands: list[Record] = []

@@ -27,7 +27,7 @@ from driftline.streams.numbering import Numbering, decode_pairs, decode_texts
 from driftline.streams.stage import State
 
 OTHER: Final = "other"
-FORMAT: Final = 7
+FORMAT: Final = 8
 
 SeriesName = tuple[str, str]
 """Version and segment."""
@@ -102,6 +102,8 @@ class ModelFacts(msgspec.Struct):
         By lane, the first and the last pane with counts; None before that.
     kept_from_ms
         By lane, the time before which panes were dropped.
+    occupied
+        By lane, spans of the panes with counts, as in `PaneSpans`.
     versions
         By version, as the stream shows it.
     label_set
@@ -126,6 +128,9 @@ class ModelFacts(msgspec.Struct):
     )
     last_pane_ms: list[int | None] = msgspec.field(default_factory=lambda: [None] * len(LANE_NAMES))
     kept_from_ms: list[int] = msgspec.field(default_factory=lambda: [0] * len(LANE_NAMES))
+    occupied: list[list[tuple[int, int]]] = msgspec.field(
+        default_factory=lambda: [[] for _ in LANE_NAMES]
+    )
     versions: dict[str, StreamVersion] = {}
     label_set: LabelSet = NO_LABELS
     truths: dict[str, int] = {}
@@ -208,7 +213,7 @@ class MeasuredModel:
     facts
         Everything else; `write` writes it to state.
     occupied
-        By lane, the panes with counts as far as this process knows.
+        By lane, the panes with counts that were not dropped.
 
     Raises
     ------
@@ -232,12 +237,7 @@ class MeasuredModel:
         self.registry = RegistryView(number, state)
         self.facts = self._read(state)
         self._day_ms = -(-DAY_MS // pane_ms) * pane_ms
-        self.occupied = [PaneSpans(pane_ms) for _ in LANE_NAMES]
-        for spans, first_ms, last_ms in zip(
-            self.occupied, self.facts.first_pane_ms, self.facts.last_pane_ms, strict=True
-        ):
-            if first_ms is not None and last_ms is not None:
-                spans.add(first_ms, last_ms)
+        self.occupied = [PaneSpans(pane_ms, spans) for spans in self.facts.occupied]
         self._rank: Ints = np.zeros(0, np.int64)
         self._written = _encode(self.facts)
 
@@ -255,6 +255,7 @@ class MeasuredModel:
 
     def write(self, state: State) -> None:
         """Write the facts to state if they changed."""
+        self.facts.occupied = [panes.spans for panes in self.occupied]
         data = _encode(self.facts)
         if data != self._written:
             state.put(state_key(FACTS, self.number), data)

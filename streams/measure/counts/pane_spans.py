@@ -1,12 +1,9 @@
-"""Which panes of one model and lane have counts, in few spans, and when their windows are due.
-
-Kept in memory only: a new process knows the first and the last pane from the model's facts and
-takes all panes between them as one span, so it looks for work in some steps that have none.
-"""
+"""Which panes of one model and lane have counts, in few spans, and when their windows are due."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Final
 
 from driftline.streams.measure.timing.windows import NEVER_MS, WindowReach
@@ -21,18 +18,21 @@ class PaneSpans:
     ----------
     pane_ms
         Length of a pane: panes that follow each other share a span.
+    spans
+        Spans of an earlier object.
     """
 
     __slots__ = ("_pane_ms", "_spans")
 
-    def __init__(self, pane_ms: int) -> None:
+    def __init__(self, pane_ms: int, spans: Sequence[tuple[int, int]] = ()) -> None:
         self._pane_ms = pane_ms
-        self._spans: list[tuple[int, int]] = []
+        self._spans = list(spans)
 
     def add(self, first_ms: int, last_ms: int) -> None:
         """Add the panes from `first_ms` to `last_ms`, both included.
 
-        Beyond MOST_SPANS the two oldest spans become one, with the panes between them.
+        Beyond MOST_SPANS the two that are closest to each other become one, with the panes between
+        them.
 
         Examples
         --------
@@ -51,7 +51,9 @@ class PaneSpans:
         kept.append((first_ms, last_ms))
         kept.sort()
         if len(kept) > MOST_SPANS:
-            kept[:2] = [(kept[0][0], kept[1][1])]
+            gaps = [later[0] - earlier[1] for earlier, later in pairwise(kept)]
+            at = gaps.index(min(gaps))
+            kept[at : at + 2] = [(kept[at][0], kept[at + 1][1])]
         self._spans = kept
 
     @property
@@ -59,10 +61,50 @@ class PaneSpans:
         """The spans, ascending."""
         return self._spans
 
+    def between(self, start_ms: int, end_ms: int) -> list[tuple[int, int]]:
+        """The parts of the spans from `start_ms` (included) to `end_ms` (excluded), edges of panes.
+
+        Examples
+        --------
+        >>> PaneSpans(10, [(0, 10), (50, 80)]).between(10, 60)
+        [(10, 10), (50, 50)]
+        """
+        return [
+            (max(first, start_ms), min(last, end_ms - self._pane_ms))
+            for first, last in self._spans
+            if first < end_ms and start_ms <= last
+        ]
+
+    def grains(self, start_ms: int, end_ms: int, grain_ms: int) -> Iterator[int]:
+        """Starts of the grains with panes, from `start_ms` (included) to `end_ms` (excluded).
+
+        Examples
+        --------
+        >>> list(PaneSpans(10, [(0, 10), (50, 80), (100, 100)]).grains(40, 120, 40))
+        [40, 80]
+        """
+        at_ms = start_ms
+        for first, last in self.between(start_ms, end_ms):
+            begin_ms = max(at_ms, first // grain_ms * grain_ms)
+            yield from range(begin_ms, last + 1, grain_ms)
+            at_ms = max(at_ms, (last // grain_ms + 1) * grain_ms)
+
+    def forget_before(self, end_ms: int) -> None:
+        """Forget the panes before an edge of a pane.
+
+        Examples
+        --------
+        >>> spans = PaneSpans(10, [(0, 10), (50, 80)])
+        >>> spans.forget_before(60)
+        >>> spans.spans
+        [(60, 80)]
+        """
+        self._spans = self.between(end_ms, NEVER_MS)
+
     def next_due(self, reaches: Iterable[WindowReach], after_ms: int) -> int:
         """The first time after `after_ms` at which a window with one of the panes is due.
 
-        NEVER_MS without one. Spans whose windows were all due are forgotten.
+        NEVER_MS without one.
 
         Examples
         --------
@@ -73,18 +115,11 @@ class PaneSpans:
         (107, True)
         """
         next_ms = NEVER_MS
-        used = []
-        for first, last in self._spans:
-            is_used = False
-            for step_ms, size_ms, offset_ms in reaches:
+        for step_ms, size_ms, offset_ms in reaches:
+            for first, last in self._spans:
                 begin_ms = max(after_ms - offset_ms, first)
                 end_ms = begin_ms - begin_ms % step_ms + step_ms
                 if end_ms <= last + size_ms:
-                    is_used = True
-                    if end_ms + offset_ms < next_ms:
-                        next_ms = end_ms + offset_ms
-            if is_used:
-                used.append((first, last))
-        if len(used) < len(self._spans):
-            self._spans = used
+                    next_ms = min(next_ms, end_ms + offset_ms)
+                    break
         return next_ms

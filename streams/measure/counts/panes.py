@@ -177,16 +177,21 @@ class Panes:
     ----------
     pane_ms
         Length of a pane.
+
+    Attributes
+    ----------
+    bucket_ms
+        Length of a bucket.
     """
 
     def __init__(self, pane_ms: int) -> None:
         self._pane_ms = pane_ms
         panes_in_day = DAY_MS // pane_ms if DAY_MS % pane_ms == 0 else PANES_IN_BUCKET
-        self._bucket_ms = pane_ms * max(
+        self.bucket_ms = pane_ms * max(
             size for size in range(1, PANES_IN_BUCKET + 1) if panes_in_day % size == 0
         )
         # A day, or a bucket where the day is not made of whole panes.
-        self._stride_ms = max(pane_ms * panes_in_day, self._bucket_ms)
+        self._stride_ms = max(pane_ms * panes_in_day, self.bucket_ms)
         self._runs = MergeRuns(TABLES, cached=CACHED_ROWS)
         self._spans: dict[_SpanKey, CountSpan] = {}
         self._span_rows = 0
@@ -219,7 +224,7 @@ class Panes:
         if not len(keys):
             return []
         pane = pane // self._pane_ms
-        first, panes_in_bucket = int(pane.min()), self._bucket_ms // self._pane_ms
+        first, panes_in_bucket = int(pane.min()), self.bucket_ms // self._pane_ms
         span = int(pane.max()) - first + 1
         place, keys, counts = _summed((model * _LANES + lane) * span + (pane - first), keys, counts)
         owner, pane = place // span, place % span + first
@@ -236,7 +241,7 @@ class Panes:
         for some in in_slices(places):
             for (begin, end), owner_number, bucket_number in some:
                 model_index, lane_number = divmod(owner_number, _LANES)
-                start_ms = bucket_number * self._bucket_ms
+                start_ms = bucket_number * self.bucket_ms
                 # Copies: a slice would keep the whole batch in memory.
                 table = CountTable(keys[begin:end].copy(), counts[begin:end].copy())
                 if has_zeros:
@@ -265,7 +270,7 @@ class Panes:
         Both are edges of panes. Empty tables are left out.
         """
         spans = []
-        stride_ms, bucket_ms = self._stride_ms, self._bucket_ms
+        stride_ms, bucket_ms = self._stride_ms, self.bucket_ms
         at_ms = start_ms
         while at_ms < end_ms:
             if at_ms % stride_ms == 0 and at_ms + stride_ms <= end_ms:
@@ -283,7 +288,7 @@ class Panes:
     def rows(self, model: int, lane: int, start_ms: int, end_ms: int, state: State) -> PaneRows:
         """All rows of the panes from `start_ms` to `end_ms`; a key of a pane may be repeated."""
         parts = []
-        for bucket_ms in range(start_ms - start_ms % self._bucket_ms, end_ms, self._bucket_ms):
+        for bucket_ms in range(start_ms - start_ms % self.bucket_ms, end_ms, self.bucket_ms):
             for table in self._runs.read(state_key(PANES, lane, model, bucket_ms), state):
                 pane = bucket_ms + panes_of(table.keys) * self._pane_ms
                 parts.append((pane, without_pane(table.keys), table.counts))
@@ -293,30 +298,31 @@ class Panes:
         is_inside = (pane >= start_ms) & (pane < end_ms)
         return PaneRows(pane[is_inside], keys[is_inside], counts[is_inside])
 
-    def drop(self, model: int, lane: int, start_ms: int, end_ms: int, state: State) -> None:
-        """Delete the whole buckets from `start_ms` to `end_ms`."""
-        first_ms, last_ms = (
-            start_ms // self._bucket_ms * self._bucket_ms,
-            end_ms // self._bucket_ms * self._bucket_ms,
-        )
-        buckets = range(first_ms, last_ms, self._bucket_ms)
+    def drop(
+        self, model: int, lane: int, first_ms: int, last_ms: int, end_ms: int, state: State
+    ) -> None:
+        """Delete the buckets with the panes from `first_ms` to `last_ms`, but for one that goes on
+        after `end_ms`.
+        """
+        bucket_ms, stride_ms = self.bucket_ms, self._stride_ms
+        begin_ms = first_ms // bucket_ms * bucket_ms
+        behind_ms = min(last_ms + bucket_ms, end_ms) // bucket_ms * bucket_ms
+        buckets = range(begin_ms, behind_ms, bucket_ms)
         self._runs.drop((state_key(PANES, lane, model, bucket) for bucket in buckets), state)
         for bucket in buckets:
-            self._uncache(_SpanKey(model, lane, bucket, self._bucket_ms))
-        stride_ms = self._stride_ms
-        for start in range(-(-first_ms // stride_ms) * stride_ms, last_ms, stride_ms):
-            if start + stride_ms <= last_ms:
-                self._uncache(_SpanKey(model, lane, start, stride_ms))
+            self._uncache(_SpanKey(model, lane, bucket, bucket_ms))
+        for start_ms in range(begin_ms // stride_ms * stride_ms, behind_ms, stride_ms):
+            self._uncache(_SpanKey(model, lane, start_ms, stride_ms))
 
     def _append(self, lane: int, model: int, bucket: int, table: CountTable, state: State) -> None:
         self._runs.append(state_key(PANES, lane, model, bucket), table, state)
         stride = self._stride_ms
-        self._uncache(_SpanKey(model, lane, bucket, self._bucket_ms))
+        self._uncache(_SpanKey(model, lane, bucket, self.bucket_ms))
         self._uncache(_SpanKey(model, lane, bucket - bucket % stride, stride))
 
     def _span(self, key: _SpanKey, state: State) -> CountSpan:
         """A span within a bucket, a whole bucket, or a stride; the last two are cached."""
-        if key.length_ms < self._bucket_ms:
+        if key.length_ms < self.bucket_ms:
             return CountSpan(self._table(key, state))
         span = self._spans.pop(key, None)
         if span is None:
@@ -333,7 +339,7 @@ class Panes:
             self._span_rows -= len(span.table)
 
     def _table(self, key: _SpanKey, state: State) -> CountTable:
-        bucket_ms, pane_ms = self._bucket_ms, self._pane_ms
+        bucket_ms, pane_ms = self.bucket_ms, self._pane_ms
         model, lane, start_ms, length_ms = key
         if length_ms > bucket_ms:
             return merged(

@@ -14,6 +14,7 @@ import numpy as np
 
 from driftline.schemas.times import DAY_MS
 from driftline.streams.drift.reference_groups import Summary, counts_by_pane
+from driftline.streams.lanes import TRAFFIC
 from driftline.streams.masks import any_true
 from driftline.streams.measure.counts.intake import ReceivedPartials
 from driftline.streams.measure.counts.merge_runs import MergeRuns, RunFormat
@@ -163,7 +164,8 @@ class FeaturePanes:
         first_ms, last_ms = facts.features_ms
         start_ms = max(first_ms, facts.features_settled_ms)
         end_ms = min(now_ms // grain_ms * grain_ms, last_ms + grain_ms)
-        for grain_start_ms in range(start_ms, end_ms, grain_ms):
+        # Each row with features counts in the traffic of its grain.
+        for grain_start_ms in model.occupied[TRAFFIC].grains(start_ms, end_ms, grain_ms):
             place = state_key(FEATURES, model.number, grain_start_ms)
             tables = self._runs.read(place, state)
             if not any(LEFT_OUT in table.names for table in tables) and (

@@ -28,6 +28,8 @@ class WorkTimes:
     >>> times = WorkTimes()
     >>> times.ask_again(0), times.ask_again(1)
     (None, None)
+    >>> times.next_ms([50, 70].__getitem__)
+    50
     >>> times.due([50, 70].__getitem__, 60), times.due([80, 70].__getitem__, 60)
     ([0], [])
     """
@@ -53,6 +55,20 @@ class WorkTimes:
 
         `until_ms` gives the time of a model that is not known.
         """
+        self._ask(until_ms)
+        due = []
+        while self._first_ms() <= now_ms:
+            _, number = heappop(self._queue)
+            due.append(number)
+            self.ask_again(number)
+        return due
+
+    def next_ms(self, until_ms: Callable[[int], int]) -> int:
+        """Time of the next work of any model, NEVER_MS without any; `until_ms` as in `due`."""
+        self._ask(until_ms)
+        return self._first_ms()
+
+    def _ask(self, until_ms: Callable[[int], int]) -> None:
         # In the order of the numbers, so that two runs do the same.
         for number in sorted(self._unknown):
             until = self._until_ms[number] = until_ms(number)
@@ -63,13 +79,13 @@ class WorkTimes:
             self._queue = sorted(
                 (until, number) for number, until in self._until_ms.items() if until < NEVER_MS
             )
-        due = []
-        while self._queue and self._queue[0][0] <= now_ms:
-            until, number = heappop(self._queue)
-            if self._until_ms.get(number) == until:
-                due.append(number)
-                self.ask_again(number)
-        return due
+
+    def _first_ms(self) -> int:
+        """The first time in the queue that holds; NEVER_MS without one."""
+        queue = self._queue
+        while queue and self._until_ms.get(queue[0][1]) != queue[0][0]:
+            heappop(queue)
+        return queue[0][0] if queue else NEVER_MS
 
 
 def quiet_traffic_until(
@@ -160,12 +176,11 @@ def decisions_kept_ms(model: MeasuredModel, plan: WindowPlan) -> int:
 
 def next_drop(model: MeasuredModel, lane: int, kept_ms: int) -> int:
     """First edge at which panes are dropped that are kept for `kept_ms`."""
-    facts = model.facts
-    first_ms, last_ms = facts.first_pane_ms[lane], facts.last_pane_ms[lane]
-    if first_ms is None or last_ms is None or last_ms < facts.kept_from_ms[lane]:
+    kept = model.occupied[lane].between(model.facts.kept_from_ms[lane], NEVER_MS)
+    if not kept:
         return NEVER_MS
-    dropped_ms = max(facts.kept_from_ms[lane], first_ms)
-    next_ms = (dropped_ms // DAY_MS + 1) * DAY_MS
+    (first_ms, _), *_ = kept
+    next_ms = (first_ms // DAY_MS + 1) * DAY_MS
     if any(start_ms < next_ms for start_ms in pending_spans_ms(model, lane)):
         # The reference or the baseline comes first, and that is work of its own.
         return NEVER_MS

@@ -126,26 +126,36 @@ class Frontier:
         )
         progress.main_ms = main_ms if progress.main_ms is None else max(progress.main_ms, main_ms)
 
+    def next_edges(self) -> tuple[EdgeSpan | None, EdgeSpan | None]:
+        """The next edge of the traffic lane, and of the decisions and arrivals lanes, whether it is
+        reached or not; None before time begins, and for lanes that are off.
+        """
+        traffic, main = (
+            None
+            if after_ms is None or (edge_ms := self._schedule.next_edge(each, after_ms)) is None
+            else EdgeSpan(after_ms, edge_ms)
+            for each, after_ms in zip(
+                (self._schedule.traffic, self._schedule.main),
+                (self._progress.traffic_ms, self._progress.main_ms),
+                strict=True,
+            )
+        )
+        return traffic, main
+
     def next_step(self) -> TimeStep | None:
         """The next step, if the frontiers have passed its edges."""
-        progress, reached = self._progress, self._reached()
-        if reached is None or progress.traffic_ms is None or progress.main_ms is None:
-            return None
-        traffic_ms = self._schedule.next_edge(self._schedule.traffic, progress.traffic_ms)
-        main_ms = self._schedule.next_edge(self._schedule.main, progress.main_ms)
+        reached, edges = self._reached(), self.next_edges()
         releases_ms = [
-            edge_ms + grace_ms
-            for edge_ms, grace_ms in zip((traffic_ms, main_ms), self._grace_ms, strict=True)
-            if edge_ms is not None
+            None if each is None else each.now_ms + grace_ms
+            for each, grace_ms in zip(edges, self._grace_ms, strict=True)
         ]
-        if not releases_ms:
+        released_ms = min((each for each in releases_ms if each is not None), default=None)
+        if reached is None or released_ms is None:
             return None
-        released_ms = min(releases_ms)
-        traffic = main = None
-        if traffic_ms is not None and traffic_ms + self._grace_ms.traffic_ms == released_ms:
-            traffic = EdgeSpan(progress.traffic_ms, traffic_ms)
-        if main_ms is not None and main_ms + self._grace_ms.main_ms == released_ms:
-            main = EdgeSpan(progress.main_ms, main_ms)
+        traffic, main = (
+            each if release_ms == released_ms else None
+            for each, release_ms in zip(edges, releases_ms, strict=True)
+        )
         if (traffic is not None and traffic.now_ms > reached.traffic_ms) or (
             main is not None and main.now_ms > reached.main_ms
         ):
@@ -158,6 +168,47 @@ class Frontier:
             self._progress.traffic_ms = step.traffic.now_ms
         if step.main is not None:
             self._progress.main_ms = step.main.now_ms
+
+    def pass_steps(self, work_ms: LaneGroups, command_ms: int | None) -> EdgeSpan | None:
+        """Pass the steps before the first one with work; gives the edges of decisions and arrivals
+        before and after them, None if there is no such step.
+
+        Parameters
+        ----------
+        work_ms
+            Times of the next work of each lane group: it is done at the first edge from there on.
+        command_ms
+            Stream time of the next command, which the first step released after it carries out.
+        """
+        progress, reached, schedule = self._progress, self._reached(), self._schedule
+        if reached is None or progress.traffic_ms is None or progress.main_ms is None:
+            return None
+        groups = (schedule.traffic, schedule.main)
+        ends_ms = [] if command_ms is None else [command_ms + 1]
+        for recurrences, time_ms, reached_ms, grace_ms in zip(
+            groups, work_ms, reached, self._grace_ms, strict=True
+        ):
+            from_ms = min(time_ms, reached_ms + 1)
+            edge_ms = schedule.next_edge(
+                recurrences, (from_ms - 1) // self._pane_ms * self._pane_ms
+            )
+            if edge_ms is not None:
+                ends_ms.append(edge_ms + grace_ms)
+        if not ends_ms:
+            return None
+        passed = [
+            schedule.last_edge(recurrences, min(ends_ms) - grace_ms - 1)
+            for recurrences, grace_ms in zip(groups, self._grace_ms, strict=True)
+        ]
+        before_ms = progress.main_ms
+        traffic_ms, main_ms = (
+            at_ms if edge_ms is None else max(at_ms, edge_ms)
+            for at_ms, edge_ms in zip((progress.traffic_ms, before_ms), passed, strict=True)
+        )
+        if (traffic_ms, main_ms) == (progress.traffic_ms, before_ms):
+            return None
+        progress.traffic_ms, progress.main_ms = traffic_ms, main_ms
+        return EdgeSpan(before_ms, main_ms)
 
     @property
     def next_ms(self) -> int:

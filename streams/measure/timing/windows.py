@@ -281,6 +281,20 @@ class Schedule:
             cached = self._plans[id(config)] = (config, WindowPlan(config, self._pane_ms))
         return cached[1]
 
+    def last_edge(self, recurrences: Sequence[Recurrence], upto_ms: int) -> int | None:
+        """The last edge of a pane up to `upto_ms` at which one of `recurrences` is due.
+
+        None without recurrences.
+        """
+        if not recurrences:
+            return None
+        upto_ms = upto_ms // self._pane_ms * self._pane_ms
+        due_ms = max(
+            (upto_ms - offset_ms) // step_ms * step_ms + offset_ms
+            for step_ms, offset_ms in recurrences
+        )
+        return -(-due_ms // self._pane_ms) * self._pane_ms
+
     def next_edge(self, recurrences: Sequence[Recurrence], after_ms: int) -> int | None:
         """The first edge of a pane after `after_ms` at which one of `recurrences` is due.
 
