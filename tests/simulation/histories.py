@@ -68,7 +68,6 @@ RARE_TROUBLES = {
     "no label": 0.1,
 }
 YEAR = 365 * DAY
-LONG = 100  # predictions of a history in which all partitions have rows before its middle
 MANY_STRAYS = tuple(f"stray {number}" for number in range(15))
 
 
@@ -167,9 +166,8 @@ def write(
     """
     random = Random(seed)
     plan = draw_plan(random, late=late, everything=everything)
-    total = plan.ids if ids is None else ids
-    history = History(random, plan, is_long=total >= LONG)
-    for number in range(total):
+    history = History(random, plan)
+    for number in range(plan.ids if ids is None else ids):
         history.add(number)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "driftline.toml").write_text(plan.toml, encoding="utf-8")
@@ -282,9 +280,8 @@ def spelled(share: float) -> float:
 class History:
     """Lines of both topics, each with the time at which it is written to the log."""
 
-    def __init__(self, random: Random, plan: HistoryPlan, *, is_long: bool) -> None:
+    def __init__(self, random: Random, plan: HistoryPlan) -> None:
         self.random = random
-        self.is_long = is_long
         self.plan = plan
         self.predictions: list[tuple[int, bytes]] = []
         self.truths: list[tuple[int, bytes]] = []
@@ -316,7 +313,7 @@ class History:
             self.truths.append((time, self.line(misdated, False, TRUTH_ALIASES)))
         if self.happens("misdated rows"):
             self.misdated_rows(number, kind, time)
-        if time > BEGIN + self.plan.span // 2 and self.happens("decades behind"):
+        if self.happens("decades behind"):
             self.decades_behind(number, identity, kind, time)
         if self.happens("invalid prediction"):
             self.predictions.append((self.moment(), wrong_prediction(far_ahead(event), random)))
@@ -361,14 +358,9 @@ class History:
                 self.predictions.append((time, self.line(event, False, PREDICTION_ALIASES)))
 
     def decades_behind(self, number: int, identity: str, kind: ModelKind, time: int) -> None:
-        """Add a row dated decades before the others, a truth of the id `identity` or of another.
-
-        Time would begin at the first row of a partition and go on in steps of a pane, so in short
-        histories it is weeks.
-        """
+        """Add a row dated decades before the others, a truth of the id `identity` or of another."""
         random = self.random
-        years = random.choice((10, 20, 40))
-        wrong = time - (years * YEAR if self.is_long else 40 * DAY)
+        wrong = time - random.choice((10, 20, 40)) * YEAR
         other = f"behind-{number}"
         if random.random() < 0.5:
             truth = self.truth(random.choice((identity, other)), kind, wrong, 0)

@@ -6,16 +6,20 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
 from driftline.agents.inprocess.replay import replay
 from driftline.schemas.config import parse_config
+from driftline.schemas.settings import Config
 from driftline.schemas.times import DAY_MS, HOUR_MS, format_time, parse_time
 from driftline.streams.lanes import ARRIVALS, DECISIONS, TRAFFIC
+from driftline.streams.measure import Measure
 from driftline.streams.measure.counts.pane_spans import MOST_SPANS, PaneSpans
 from driftline.streams.measure.facts.quiet_models import WorkTimes
 from driftline.streams.measure.timing.windows import NEVER_MS, WindowPlan
+from driftline.streams.stage import Batch, State
 from tests.seeds import quick_and_slow
 
 BEGIN_MS = 1_740_787_200_000
@@ -67,6 +71,30 @@ def write_log(folder: Path, seed: int) -> None:
         (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
+def replay_step_by_step(
+    log: Path, out: Path, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replay with every step of time, and work for every model in each."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Measure, "pass_quiet_steps", lambda self, command_ms, state: None)
+        asked: list[int] = []
+
+        def everyone(self: WorkTimes, until_ms: Callable[[int], int], now_ms: int) -> list[int]:
+            asked.extend(number for number in self._unknown if number not in asked)
+            return sorted(asked)
+
+        patch.setattr(WorkTimes, "due", everyone)
+        replay(log, out, config, partitions=2, clock=lambda: NOW_MS)
+
+
+def assert_same_results(out: Path, other: Path) -> None:
+    names = sorted(path.name for path in out.glob("*.jsonl"))
+    assert names == sorted(path.name for path in other.glob("*.jsonl"))
+    for name in names:
+        assert (out / name).read_bytes() == (other / name).read_bytes(), name
+    assert (out / "metrics.jsonl").stat().st_size
+
+
 @pytest.mark.parametrize("seed", quick_and_slow([1, 2, 3], 1))
 def test_steps_pass_over_models_without_work_and_emit_the_same_records(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
@@ -74,7 +102,6 @@ def test_steps_pass_over_models_without_work_and_emit_the_same_records(
     write_log(tmp_path / "log", seed)
     config = parse_config(CONFIG)
     due = WorkTimes.due
-    asked: list[int] = []
     worked: list[int] = []
 
     def counted(self: WorkTimes, until_ms: Callable[[int], int], now_ms: int) -> list[int]:
@@ -82,22 +109,92 @@ def test_steps_pass_over_models_without_work_and_emit_the_same_records(
         worked.append(len(numbers))
         return numbers
 
-    def everyone(self: WorkTimes, until_ms: Callable[[int], int], now_ms: int) -> list[int]:
-        asked.extend(number for number in self._unknown if number not in asked)
-        return sorted(asked)
+    with monkeypatch.context() as patch:
+        patch.setattr(WorkTimes, "due", counted)
+        replay(tmp_path / "log", tmp_path / "few", config, partitions=2, clock=lambda: NOW_MS)
+    replay_step_by_step(tmp_path / "log", tmp_path / "all", config, monkeypatch)
+    assert_same_results(tmp_path / "few", tmp_path / "all")
+    # Nine days and a month of steps of an hour in three lanes, of which a model has work in a tenth
+    # at most.
+    assert sum(worked) < 3 * 39 * 24 * MODELS / 10
 
-    monkeypatch.setattr(WorkTimes, "due", counted)
+
+def write_lone_row(folder: Path, days: int) -> None:
+    """A log in which the first row is so many days before the 60 others, which come by the quarter
+    of an hour; each has a truth after an hour and a feature. Commands come between them.
+    """
+    times_ms = [BEGIN_MS - days * DAY_MS]
+    times_ms += [BEGIN_MS + row * HOUR_MS // 4 for row in range(60)]
+    predictions, truths = [], []
+    for row, at_ms in enumerate(times_ms):
+        predictions.append(
+            {
+                "prediction_id": f"{row}",
+                "model_name": "one",
+                "model_version": "1",
+                "prediction": ("yes", "no")[row % 2],
+                "score": (row % 10) / 10,
+                "features": {"age": row},
+                "timestamp": format_time(at_ms),
+            }
+        )
+        truths.append(
+            {
+                "prediction_id": f"{row}",
+                "label": ("yes", "no")[row % 3 == 0],
+                "timestamp": format_time(at_ms + HOUR_MS),
+            }
+        )
+    folder.mkdir()
+    for name, rows in (("predictions", predictions), ("ground-truth", truths)):
+        (folder / f"{name}.jsonl").write_text(
+            "".join(json.dumps(value) + "\n" for value in rows), encoding="utf-8"
+        )
+    commands = [
+        {
+            "command_id": f"{number}",
+            "command": "register",
+            "model_name": "one",
+            "model_version": f"{number}",
+            "timestamp": format_time(BEGIN_MS - number * 20 * DAY_MS),
+            "requested_by": "somebody",
+        }
+        for number in (3, 2)
+    ]
+    (folder / "registry-commands.jsonl").write_text(
+        "".join(json.dumps(value) + "\n" for value in commands), encoding="utf-8"
+    )
+
+
+def test_a_first_row_long_before_the_others_gives_the_records_of_every_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_lone_row(tmp_path / "log", 80)
+    config = parse_config(CONFIG)
     replay(tmp_path / "log", tmp_path / "few", config, partitions=2, clock=lambda: NOW_MS)
-    monkeypatch.setattr(WorkTimes, "due", everyone)
-    replay(tmp_path / "log", tmp_path / "all", config, partitions=2, clock=lambda: NOW_MS)
-    names = sorted(path.name for path in (tmp_path / "all").glob("*.jsonl"))
-    for name in names:
-        few = (tmp_path / "few" / name).read_bytes()
-        assert few == (tmp_path / "all" / name).read_bytes(), name
-    assert (tmp_path / "few" / "metrics.jsonl").stat().st_size
-    # More than a month of steps of an hour, of which a model has work in a tenth at most.
-    assert len(worked) > 1_000
-    assert sum(worked) < len(worked) * MODELS / 10
+    replay_step_by_step(tmp_path / "log", tmp_path / "all", config, monkeypatch)
+    assert_same_results(tmp_path / "few", tmp_path / "all")
+
+
+def test_steps_of_time_are_as_many_as_the_data_need_however_far_apart_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, work = parse_config(CONFIG), Measure.work
+    steps: list[int] = []
+
+    def counted(self: Measure, batch: Batch, state: State) -> Any:
+        steps[-1] += not batch.records
+        return work(self, batch, state)
+
+    monkeypatch.setattr(Measure, "work", counted)
+    for days in (0, 365, 40 * 365):
+        steps.append(0)
+        write_lone_row(tmp_path / f"log-{days}", days)
+        out = tmp_path / f"out-{days}"
+        replay(tmp_path / f"log-{days}", out, config, partitions=2, clock=lambda: NOW_MS)
+    # Of a lone row: its windows, and the empty ones that are announced of a silence of 30 days.
+    assert steps[0] < steps[1] < steps[0] + 500
+    assert steps[2] == steps[1]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -132,13 +229,15 @@ def test_the_next_window_of_some_panes_is_the_first_that_a_step_by_step_search_f
     assert not any(is_due(now_ms + hour * HOUR_MS) for hour in range(1, 24 * 9))
 
 
-def test_beyond_the_limit_the_oldest_spans_become_one() -> None:
+def test_beyond_the_limit_the_spans_closest_to_each_other_become_one() -> None:
     spans = PaneSpans(1)
-    for number in range(MOST_SPANS + 2):
-        spans.add(10 * number, 10 * number + 1)
+    spans.add(0, 1)
+    for number in range(1, MOST_SPANS + 1):
+        spans.add(1_000 * number, 1_000 * number + number)
     assert len(spans.spans) == MOST_SPANS
-    assert spans.spans[0] == (0, 21)
-    assert spans.spans[-1] == (10 * MOST_SPANS + 10, 10 * MOST_SPANS + 11)
+    assert spans.spans[0] == (0, 1)
+    last = MOST_SPANS - 1
+    assert spans.spans[-1] == (1_000 * last, 1_000 * (last + 1) + last + 1)
 
 
 def test_empty_windows_of_a_silent_version_are_announced_less_often_as_the_silence_grows(
