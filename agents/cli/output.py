@@ -79,6 +79,20 @@ def number(value: float | int | None) -> str:
     )
 
 
+def milliseconds(value: float) -> str:
+    """Milliseconds for a table cell: in the largest unit from a minute on.
+
+    Examples
+    --------
+    >>> milliseconds(12.53), milliseconds(6_543.2), milliseconds(5_400_000.0)
+    ('12.53 ms', '6,543 ms', '1.5 hours')
+    """
+    from driftline.agents.recorded.row_order import duration
+    from driftline.schemas.times import MINUTE_MS
+
+    return f"{value:,.4g} ms" if value < MINUTE_MS else duration(round(value))
+
+
 def share(value: float | None) -> str:
     """A share in percent, "-" for None.
 

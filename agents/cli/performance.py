@@ -14,6 +14,7 @@ from driftline.agents.cli.output import (
     WrongInput,
     example,
     json_option,
+    milliseconds,
     minute,
     model_options,
     number,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 KINDS = ("tumbling", "sliding", "last_n", "since_deployment")
 USUAL = ("accuracy", "precision", "recall", "f1", "roc_auc")
+IN_MILLISECONDS = ("delay_p50", "delay_p95", "latency_p50", "latency_p95", "latency_p99")
 
 
 @click.group()
@@ -246,9 +248,10 @@ def format_metric(record: WindowFigures, name: str, *, between: str) -> str:
     value = record.metrics[name]
     if value is None:
         return record.null_reasons.get(name, "not defined")
+    written = milliseconds if name in IN_MILLISECONDS else number
     interval = record.ci.get(name)
     return (
-        number(value)
+        written(value)
         if interval is None
-        else f"{number(value)}{between}[{number(interval[0])}, {number(interval[1])}]"
+        else f"{written(value)}{between}[{written(interval[0])}, {written(interval[1])}]"
     )

@@ -257,6 +257,20 @@ def test_figure_is_shown_with_its_interval_and_a_null_figure_with_its_reason(out
     assert "truths may still arrive" in text
 
 
+def test_delays_and_latencies_are_shown_with_their_unit(tmp_path):
+    (tmp_path / "run.json").write_text('{"config": "abc"}')
+    values = {"delay_p50": 28_300_000.0, "latency_p95": 12.53}
+    write(
+        tmp_path, "metrics", metric(4, metrics=values, ci={"delay_p50": (28_080_000.0, 90_000.0)})
+    )
+    options = ("--metric", "delay_p50", "--metric", "latency_p95")
+    text = shown(tmp_path, "performance", "summary", *options)
+    # 28,300,000 ms are 7.861 hours.
+    assert re.search(r"7\.9 hours", text)
+    assert re.search(r"12\.53 ms", text)
+    assert re.search(r"\[7\.8 hours, 1\.5 minutes\]", text)
+
+
 def test_narrow_terminal_gets_a_list_instead_of_a_table(out):
     text = printed_on_a_terminal(
         ["performance", "summary", "--out", str(out)], {"COLUMNS": "80", "NO_COLOR": "1"}
