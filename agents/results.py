@@ -26,6 +26,7 @@ from driftline.agents.output_folder import (
     read_records,
     read_run,
 )
+from driftline.schemas.alert_commands import AlertEvent
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.results import (
     Alert,
@@ -40,6 +41,7 @@ from driftline.schemas.results import (
     encode,
 )
 from driftline.schemas.topics import (
+    ALERT_EVENTS,
     ALERTS,
     DRIFT,
     HISTOGRAMS,
@@ -276,6 +278,11 @@ class Results:
     def model_labels(self) -> Table[ModelLabels]:
         """Labels of models that the command `set_labels` has set; `latest` gives those in force."""
         return self._table(MODEL_LABELS, ModelLabels)
+
+    @property
+    def alert_events(self) -> Table[AlertEvent]:
+        """What people did about alerts, and commands that were rejected."""
+        return self._table(ALERT_EVENTS, AlertEvent)
 
     @property
     def registry_events(self) -> Table[RegistryEvent]:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from driftline.schemas.alert_commands import AlertCommand
 from driftline.schemas.aliases import ALIASES, ConflictingFields, resolve_aliases
 from driftline.schemas.envelope import read_event
 from driftline.schemas.labels import (
@@ -48,9 +49,18 @@ from driftline.schemas.times import (
     parse_event_time,
     parse_time,
 )
-from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS, TICKS, dlq_name
+from driftline.schemas.topics import (
+    ALERT_COMMANDS,
+    GROUND_TRUTH,
+    PREDICTIONS,
+    REGISTRY_COMMANDS,
+    TICKS,
+    dlq_name,
+)
 
 __all__ = [
+    "COMMAND_DECODERS",
+    "decode_alert_commands",
     "decode_commands",
     "decode_predictions",
     "decode_ticks",
@@ -301,8 +311,38 @@ def decode_commands(
 
     Their `timestamp` becomes RFC 3339 in UTC, whatever form was sent.
     """
+    return _decode_commands(RegistryCommand, values, offsets, latest_ms, where)
 
-    def command(value: bytes | None) -> RegistryCommand:
+
+def decode_alert_commands(
+    values: Values,
+    offsets: Sequence[int],
+    latest_ms: int | None = None,
+    *,
+    where: str = ALERT_COMMANDS,
+) -> tuple[list[AlertCommand], list[int], list[Reject]]:
+    """Decode one batch of alert commands; see `decode_commands`."""
+    return _decode_commands(AlertCommand, values, offsets, latest_ms, where)
+
+
+COMMAND_DECODERS: dict[str, Callable[..., tuple[list[Any], list[int], list[Reject]]]] = {
+    REGISTRY_COMMANDS: decode_commands,
+    ALERT_COMMANDS: decode_alert_commands,
+}
+"""By topic; see `driftline.schemas.topics.COMMANDS`."""
+
+
+Command = TypeVar("Command", RegistryCommand, AlertCommand)
+
+
+def _decode_commands(
+    type_: type[Command],
+    values: Values,
+    offsets: Sequence[int],
+    latest_ms: int | None,
+    where: str,
+) -> tuple[list[Command], list[int], list[Reject]]:
+    def command(value: bytes | None) -> Command:
         event = read_event(value)
         time_only = {name: event[name] for name in event if name == "timestamp"}
         if (fault := find_field_fault(time_only, TICKS, {})) is not None:
@@ -311,7 +351,7 @@ def decode_commands(
         if latest_ms is not None and time_ms > latest_ms:
             raise _too_far_ahead(time_ms)
         try:
-            return msgspec.convert(event | {"timestamp": format_time(time_ms)}, RegistryCommand)
+            return msgspec.convert(event | {"timestamp": format_time(time_ms)}, type_)
         except ValueError as error:
             missing = "missing required field" in str(error)
             raise InvalidEvent(

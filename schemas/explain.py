@@ -7,14 +7,14 @@ from msgspec import Struct
 
 from driftline.schemas.aliases import ALIASES, ConflictingFields, resolve_aliases
 from driftline.schemas.decode import (
-    decode_commands,
+    COMMAND_DECODERS,
     decode_predictions,
     decode_ticks,
     decode_truths,
 )
 from driftline.schemas.envelope import read_event
 from driftline.schemas.rejects import FIELD_CHECKS, InvalidEvent, Reason
-from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS, TICKS
+from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, TICKS
 
 __all__ = ["EXPLAINED_TOPICS", "Explanation", "explain"]
 
@@ -22,7 +22,7 @@ _DECODERS: dict[str, Callable[..., Any]] = {
     PREDICTIONS: decode_predictions,
     GROUND_TRUTH: decode_truths,
     TICKS: decode_ticks,
-    REGISTRY_COMMANDS: decode_commands,
+    **COMMAND_DECODERS,
 }
 EXPLAINED_TOPICS = tuple(_DECODERS)
 """The topics whose values can be explained: all input topics."""

@@ -20,7 +20,9 @@ from driftline.schemas.times import EpochMs, format_time
 __all__ = [
     "WHOLE",
     "WHOLE_SHARE",
+    "Acknowledgement",
     "Alert",
+    "AlertChange",
     "Artifact",
     "Drift",
     "Expected",
@@ -404,6 +406,29 @@ class Drift(
         )
 
 
+AlertChange = Literal[
+    "firing",
+    "escalated",
+    "joined",
+    "acknowledged",
+    "unacknowledged",
+    "silenced",
+    "unsilenced",
+    "accepted",
+    "resolved",
+]
+
+
+class Acknowledgement(
+    Struct, kw_only=True, frozen=True, omit_defaults=True, rename={"at_ms": "at"}
+):
+    """Who has taken on an alert, when and why."""
+
+    by: str
+    at_ms: EpochMs
+    reason: str = ""
+
+
 class Alert(
     Struct,
     kw_only=True,
@@ -411,16 +436,28 @@ class Alert(
     rename={"starts_at_ms": "starts_at", "at_ms": "at", "ends_at_ms": "ends_at"},
 ):
     """One change of an alert's state. There is one `fingerprint` per model, version, segment and
-    rule, and one `alert_id` per episode.
+    rule, and one `alert_id` per episode. An episode has one record with the change "firing", the
+    first one, and one with the status "resolved", the last one.
 
     Attributes
     ----------
+    status
+        "resolved" after the end. Before it, "silenced" where a silence matches, else "acknowledged"
+        where a person has taken it on, else "firing".
+    change
+        What this record announces: "joined" and "escalated" are news of an open episode;
+        "acknowledged", "unacknowledged" and "accepted" are acts of people, "accepted" ends the
+        episode; "silenced" and "unsilenced" say that a silence began, changed or ended.
     summary
         One sentence for a person.
     metric, value, baseline, threshold, comparator
         The value that was judged, and what it was compared with.
     at_ms
         Event time of this change.
+    silenced_by
+        Ids of the silences that match the alert; empty if none does.
+    acknowledged
+        Who has taken on the episode; null if nobody has.
     """
 
     fingerprint: str
@@ -430,6 +467,7 @@ class Alert(
     segment: str
     rule: str
     status: Literal["firing", "acknowledged", "silenced", "resolved"]
+    change: AlertChange
     severity: Literal["info", "warning", "error", "critical"]
     summary: str
     starts_at_ms: EpochMs
@@ -445,6 +483,8 @@ class Alert(
     window: str | None = None
     maturity: str | None = None
     runbook_url: str | None = None
+    silenced_by: list[str] = []
+    acknowledged: Acknowledgement | None = None
     details: dict[str, Any] = {}
 
     def key(self) -> str:

@@ -5,6 +5,7 @@ Creating and checking them on a broker is left to `agents`.
 
 from msgspec import Struct
 
+from driftline.schemas.alert_commands import AlertCommand, AlertEvent
 from driftline.schemas.events import GroundTruth, Prediction, Tick
 from driftline.schemas.results import (
     Alert,
@@ -24,6 +25,9 @@ from driftline.schemas.times import DAY_MS
 
 __all__ = [
     "ALERTS",
+    "ALERT_COMMANDS",
+    "ALERT_EVENTS",
+    "COMMANDS",
     "DLQ_RETENTION_MS",
     "DRIFT",
     "GROUND_TRUTH",
@@ -62,6 +66,8 @@ METRICS = "metrics"
 HISTOGRAMS = "histograms"
 DRIFT = "drift"
 ALERTS = "alerts"
+ALERT_COMMANDS = "alert-commands"
+ALERT_EVENTS = "alert-events"
 RECOMMENDATIONS = "recommendations"
 REGISTRY_COMMANDS = "registry-commands"
 REGISTRY_EVENTS = "registry-events"
@@ -73,6 +79,11 @@ REFERENCE_PROFILES = "reference-profiles"
 JOINED = (PREDICTIONS, GROUND_TRUTH, TICKS)
 """Input topics of stage 1; one task reads the same partition of each. All other topics are
 partitioned by model name.
+"""
+
+COMMANDS = (REGISTRY_COMMANDS, ALERT_COMMANDS)
+"""Topics of what people ask for. Commands of one time are carried out in the order of their topics
+here.
 """
 
 PROGRAM_TOPICS = (TICKS, WINDOW_PARTIALS)
@@ -208,6 +219,8 @@ TOPICS: dict[str, Topic] = {
         _topic(
             ALERTS, Alert, "decide", f"{_VERSION_KEY}/segment/rule", days=30, cleanup=_COMPACTED
         ),
+        _topic(ALERT_COMMANDS, AlertCommand, "input", _MODEL_KEY, days=30),
+        _topic(ALERT_EVENTS, AlertEvent, "decide", _MODEL_KEY, days=None),
         _topic(RECOMMENDATIONS, Recommendation, "decide", _VERSION_KEY, days=30),
         _topic(REGISTRY_COMMANDS, RegistryCommand, "input", _MODEL_KEY, days=30),
         _topic(REGISTRY_EVENTS, RegistryEvent, "registry", _MODEL_KEY, days=None),

@@ -8,7 +8,8 @@
                          │  all partitions of a model meet
       2 measure   add up; windows, metrics, drift           ─► metrics, drift, histograms,
                          │                                     registry-commands
-      3 decide    rules; better thresholds                  ─► alerts, recommendations
+      3 decide    rules; better thresholds; what people     ─► alerts, alert-events,
+                  do about alerts                              recommendations
                          │
       4 registry  commands become events and the state in   ─► registry-events, registry,
                   force, which 2 and 3 read before the         reference-profiles
@@ -23,6 +24,7 @@ target partition.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any, Final
 
 import msgspec
@@ -30,6 +32,7 @@ import msgspec
 from driftline.schemas.rejects import Reject
 from driftline.schemas.settings import Config
 from driftline.schemas.topics import (
+    ALERT_COMMANDS,
     MODEL_LABELS,
     OUTCOMES,
     REFERENCE_PROFILES,
@@ -37,6 +40,7 @@ from driftline.schemas.topics import (
     WINDOW_PARTIALS,
 )
 from driftline.streams.decide import Decide
+from driftline.streams.decide.alert_acts import ReceivedCommand
 from driftline.streams.join import Join, Marks
 from driftline.streams.join.uncounted_rows import UNCOUNTED_ROWS, UncountedRow
 from driftline.streams.measure import Measure
@@ -212,13 +216,13 @@ class Downstream:
         end of the pane; they are in force for it. Decisions about the pane itself are in force from
         the next one on.
         """
-        emitted = [*decided, *(yield from self._settled([*commands, *decided]))]
+        emitted = yield from self._before_the_pane(commands, decided)
         closed = yield from self._measured({})
         return emitted + closed + (yield from self._settled(closed))
 
     def finish(self, commands: Sequence[Record], decided: Sequence[Record] = ()) -> list[Record]:
         """Carry out commands without completing a pane."""
-        return [*decided, *run_slices(self._settled([*commands, *decided]))]
+        return run_slices(self._before_the_pane(commands, decided))
 
     def change_settings(
         self, model_name: str, before: dict[str, Any], settings: dict[str, Any]
@@ -234,6 +238,31 @@ class Downstream:
         state = self._states(self._measure.name)
         effect = self._measure.settings_effect(model_name, before, settings, state)
         return self.finish([], [effect])
+
+    def _before_the_pane(
+        self, commands: Sequence[Record], decided: Sequence[Record]
+    ) -> WorkSlices[list[Record]]:
+        """Carry out commands in their order, alert commands among `decided` included; gives the
+        other ones of `decided`, and what was emitted.
+        """
+        emitted = [record for record in decided if record.topic != ALERT_COMMANDS]
+        in_order = [
+            self._received(record) if record.topic == ALERT_COMMANDS else record
+            for record in (*commands, *decided)
+        ]
+        for _, records in groupby(in_order, lambda record: record.topic == ALERT_COMMANDS):
+            emitted += yield from self._settled(list(records))
+        return emitted
+
+    def _received(self, command: Record) -> Record:
+        """An alert command with the event time that its model has reached, or that it had reached
+        in a live run that is followed.
+        """
+        if isinstance(command.value, ReceivedCommand):
+            return command
+        state = self._states(self._measure.name)
+        reached_ms = self._measure.reached_ms(command.value.model_name, state)
+        return Record(ALERT_COMMANDS, ReceivedCommand(command.value, reached_ms))
 
     def _settled(self, records: Sequence[Record]) -> WorkSlices[list[Record]]:
         """Run stages 3 and 4 on `records` and on the records they emit, until they emit none; then

@@ -21,8 +21,8 @@ from typing import NamedTuple
 PURE_STDLIB = frozenset(
     """
     __future__ abc array base64 binascii bisect cmath collections contextlib copy dataclasses
-    datetime decimal difflib enum fractions functools hashlib heapq importlib inspect itertools
-    json keyword math numbers operator pkgutil re reprlib
+    datetime decimal difflib enum fnmatch fractions functools hashlib heapq importlib inspect
+    itertools json keyword math numbers operator pkgutil re reprlib
     statistics string struct textwrap types typing unicodedata warnings weakref zlib
     """.split()
 )

@@ -1,15 +1,22 @@
-"""`driftline alerts`: the alert episodes of a run, and the records of one episode."""
+"""`driftline alerts`: list and show alerts, act on them, and show the rules."""
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-import driftline
-from driftline.agents.cli.inputs import report_read_errors
+from driftline.agents.cli.alert_acts import (
+    accept,
+    acknowledge,
+    list_silences,
+    silence,
+    unacknowledge,
+    unsilence,
+)
+from driftline.agents.cli.alert_rules import show_rules
+from driftline.agents.cli.alert_source import open_source, source_options
 from driftline.agents.cli.output import (
     WrongInput,
     example,
@@ -17,14 +24,11 @@ from driftline.agents.cli.output import (
     minute,
     model_options,
     number,
-    out_option,
 )
 from driftline.agents.cli.tables import print_table, print_wrapped
 from driftline.agents.terminal import print_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from driftline.schemas.results import Alert
 
 SEVERITIES = ("info", "warning", "error", "critical")
@@ -32,17 +36,19 @@ SEVERITIES = ("info", "warning", "error", "critical")
 
 @click.group()
 def alerts() -> None:
-    """List alert episodes, and show one."""
+    """List alerts and act on them: acknowledge, silence, accept."""
 
 
 @alerts.command(
     "list",
     epilog=example(
-        "driftline alerts list --firing", "driftline alerts list --severity warning --json"
+        "driftline alerts list",
+        "driftline alerts list --all --severity warning --json",
+        "driftline alerts list --broker broker:9092",
     ),
 )
 @model_options
-@click.option("--firing", is_flag=True, help="Only episodes that are not resolved.")
+@click.option("--all", "everything", is_flag=True, help="Resolved episodes too.")
 @click.option(
     "--severity",
     type=click.Choice(SEVERITIES),
@@ -50,80 +56,85 @@ def alerts() -> None:
     show_default=True,
     help="Only this severity and higher ones.",
 )
-@out_option
+@source_options
 @json_option
 def list_alerts(
     out: Path,
+    broker: str | None,
+    config: Path | None,
     model_name: str | None,
     model_version: str | None,
-    firing: bool,
+    everything: bool,
     severity: str,
     as_json: bool,
 ) -> None:
-    """List alert episodes, oldest first: why each fired, and how it was resolved.
+    """List open alerts, oldest first: why each fired, and who has taken it on.
 
     With --json, each episode is its latest record on the topic, and "why_fired" is the summary of
     the latest record before it was resolved.
     """
     from driftline.schemas.results import to_plain
 
-    with report_read_errors():
-        table = driftline.open(out).alerts.where(model_name=model_name, model_version=model_version)
-        episodes = _records_by_episode(table.structs())
     least = SEVERITIES.index(severity)
-    listed = [
-        (records[-1], _why_fired(records))
-        for records in episodes.values()
-        if SEVERITIES.index(records[-1].severity) >= least
-        and not (firing and records[-1].status == "resolved")
-    ]
+    with open_source(out, broker, config) as source:
+        listed = [
+            (records[-1], _why_fired(records))
+            for records in source.episodes().values()
+            if SEVERITIES.index(records[-1].severity) >= least
+            and model_name in (None, records[-1].model_name)
+            and model_version in (None, records[-1].model_version)
+            and (everything or records[-1].status != "resolved")
+        ]
+        place = source.place
     listed.sort(key=lambda episode: (episode[0].starts_at_ms, episode[0].alert_id))
     if as_json:
         print_json([to_plain(alert) | {"why_fired": why} for alert, why in listed])
         return
+    ended = ("Until", "Resolution") if everything else ()
     print_table(
         [
-            *("Severity", "Status", "Since", "Until", "Model", "Version", "Segment", "Rule"),
-            *("Why", "Resolution", "ID"),
+            *("Severity", "Status", "Since", *ended[:1], "Model", "Version", "Segment", "Rule"),
+            *("Why", *ended[1:], "ID"),
         ],
         [
             (
                 alert.severity,
-                alert.status,
+                _status(alert),
                 minute(alert.starts_at_ms),
-                minute(alert.ends_at_ms),
+                *([minute(alert.ends_at_ms)] if ended else []),
                 alert.model_name,
                 alert.model_version,
                 alert.segment,
                 alert.rule,
                 why or "-",
-                alert.summary if alert.status == "resolved" else "-",
+                *([alert.summary if alert.status == "resolved" else "-"] if ended else []),
                 alert.alert_id,
             )
             for alert, why in listed
         ],
-        empty="no alert" + (" is firing" if firing else f" in {out}"),
+        empty=f"no alert in {place}" if everything else f"no alert is open in {place}",
     )
 
 
 @alerts.command(
     "show",
-    epilog=example("driftline alerts show ac49ad7f3ffe32d7-1379980800000 --out driftline-out"),
+    epilog=example("driftline alerts show ac49ad7f3ffe32d7 --out driftline-out"),
 )
-@click.argument("alert_id", metavar="ID")
-@out_option
+@click.argument("name", metavar="ID")
+@source_options
 @json_option
-def show_alert(alert_id: str, out: Path, as_json: bool) -> None:
-    """Show every record of the episode ID, as `driftline alerts list` names it.
+def show_alert(
+    name: str, out: Path, broker: str | None, config: Path | None, as_json: bool
+) -> None:
+    """Show every record of an episode. ID is its id, the fingerprint of its alert, or the beginning
+    of either; of several episodes of one alert, the latest is shown.
 
-    An episode has a record for each change: it fired, its severity or its evidence changed, it was
-    resolved. With --json, the records as on the topic.
+    An episode has a record for each change: it fired, its severity or its evidence changed, a
+    person acted on it, it was resolved. With --json, the records as on the topic.
     """
-    with report_read_errors():
-        episodes = _records_by_episode(driftline.open(out).alerts.structs())
-    if alert_id not in episodes:
-        raise WrongInput(_unknown_id(alert_id, list(episodes), out))
-    records = episodes[alert_id]
+    with open_source(out, broker, config) as source:
+        episodes = source.episodes()
+        records = _episode(name, episodes, source.place)
     if as_json:
         print_json(records)
         return
@@ -133,15 +144,23 @@ def show_alert(alert_id: str, out: Path, as_json: bool) -> None:
     )
     if latest.runbook_url:
         print_wrapped(f"runbook: {latest.runbook_url}")
+    earlier = [
+        each
+        for each, of_episode in episodes.items()
+        if of_episode[0].fingerprint == latest.fingerprint and each != latest.alert_id
+    ]
+    if earlier:
+        print_wrapped(f"other episodes: {', '.join(earlier)}")
     print_table(
         [
-            *("At", "Status", "Severity", "Metric", ">Value", "Interval", ">Threshold"),
+            *("At", "Change", "Status", "Severity", "Metric", ">Value", "Interval", ">Threshold"),
             *(">Baseline", ">n", "Window", "Maturity", "What"),
         ],
         [
             (
                 minute(record.at_ms),
-                record.status,
+                record.change,
+                _status(record),
                 record.severity,
                 record.metric or "-",
                 number(record.value),
@@ -159,12 +178,13 @@ def show_alert(alert_id: str, out: Path, as_json: bool) -> None:
     )
 
 
-def _records_by_episode(records: Iterable[Alert]) -> dict[str, list[Alert]]:
-    """The records of each alert id, in the order of the topic."""
-    episodes: dict[str, list[Alert]] = {}
-    for record in records:
-        episodes.setdefault(record.alert_id, []).append(record)
-    return episodes
+def _status(alert: Alert) -> str:
+    """The status, and who or what led to it."""
+    if alert.status == "silenced":
+        return f"silenced ({', '.join(alert.silenced_by)})"
+    if alert.status == "acknowledged" and alert.acknowledged is not None:
+        return f"acknowledged ({alert.acknowledged.by})"
+    return alert.status
 
 
 def _why_fired(records: list[Alert]) -> str | None:
@@ -173,11 +193,35 @@ def _why_fired(records: list[Alert]) -> str | None:
     return summaries[-1] if summaries else None
 
 
-def _unknown_id(alert_id: str, known: list[str], out: Path) -> str:
-    if not known:
-        return f"no alert {alert_id} in {out}: it has no alerts"
-    nearest = get_close_matches(alert_id, known, n=3, cutoff=0.0)
-    return (
-        f"no alert {alert_id} in {out}; the nearest of {len(known)} IDs: {', '.join(nearest)} "
-        f"(driftline alerts list --out {out} shows all)"
+def _episode(name: str, episodes: dict[str, list[Alert]], place: str) -> list[Alert]:
+    """The records of the episode that `name` stands for."""
+    from difflib import get_close_matches
+
+    found = [records for each, records in episodes.items() if each.startswith(name)]
+    fingerprints = sorted({records[0].fingerprint for records in found})
+    if len(fingerprints) == 1:
+        return max(found, key=lambda records: records[0].starts_at_ms)
+    if fingerprints:
+        raise WrongInput(
+            f"{name} is the beginning of {len(fingerprints)} alerts: {', '.join(fingerprints)}; "
+            "name more of it"
+        )
+    if not episodes:
+        raise WrongInput(f"no alert {name} in {place}: it has no alerts")
+    nearest = get_close_matches(name, episodes, n=3, cutoff=0.0)
+    raise WrongInput(
+        f"no alert {name} in {place}; the nearest of {len(episodes)} IDs: {', '.join(nearest)} "
+        "(driftline alerts list --all shows all)"
     )
+
+
+for command in (
+    acknowledge,
+    unacknowledge,
+    accept,
+    silence,
+    unsilence,
+    list_silences,
+    show_rules,
+):
+    alerts.add_command(command)

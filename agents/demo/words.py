@@ -44,8 +44,8 @@ def wrap_line(line: str, width: int) -> str:
     >>> print(wrap_line("  F1 was 0.5 in May, by far the best", 20))
       F1 was 0.5 in May,
       by far the best
-    >>> wrap_line("  driftline alerts list --out there", 20)
-    '  driftline alerts list --out there'
+    >>> wrap_line("  driftline alerts list --all --out there", 20)
+    '  driftline alerts list --all --out there'
     """
     text = line.lstrip(" ")
     indent = line[: len(line) - len(text)]
@@ -268,7 +268,7 @@ def _output(summary: Summary) -> Iterator[str]:
         "per line. To explore it:"
     )
     yield f"  driftline performance summary --out {folder} --window 1d --maturity all"
-    yield f"  driftline alerts list --out {folder}"
+    yield f"  driftline alerts list --all --out {folder}"
     yield f"  driftline registry history --out {folder}"
     yield f"The recorded log and its configuration are in {folder.parent}."
 

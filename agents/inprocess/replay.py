@@ -64,7 +64,9 @@ from driftline.schemas.setting_changes import recorded_settings
 from driftline.schemas.settings import Config
 from driftline.schemas.times import format_time
 from driftline.schemas.topics import (
+    ALERT_EVENTS,
     ALERTS,
+    COMMANDS,
     DRIFT,
     GROUND_TRUTH,
     HISTOGRAMS,
@@ -75,7 +77,6 @@ from driftline.schemas.topics import (
     RECOMMENDATIONS,
     REFERENCE_PROFILES,
     REGISTRY,
-    REGISTRY_COMMANDS,
     REGISTRY_EFFECTS,
     REGISTRY_EVENTS,
     TICKS,
@@ -103,6 +104,7 @@ _RESULTS: Final = (
     HISTOGRAMS,
     DRIFT,
     ALERTS,
+    ALERT_EVENTS,
     RECOMMENDATIONS,
     REGISTRY_EVENTS,
     REGISTRY_EFFECTS,
@@ -156,7 +158,7 @@ class _Checkpoint(Struct, kw_only=True):
     ticks, offsets
         As in `Merge`.
     followed
-        Effect records applied, with `follow`.
+        Effect records and alert commands applied, with `follow`.
     lengths
         Bytes of each output file.
     end_ms
@@ -410,13 +412,11 @@ class _Run:
                 files[REGISTRY_EVENTS].parent, done=self._checkpoint.followed
             )
         else:
-            position = self._checkpoint.positions.get(REGISTRY_COMMANDS, Position())
-            write_rejected = partial(self._dead_letters.write, REGISTRY_COMMANDS)
             self._recorded = RecordedCommands(
-                files.get(REGISTRY_COMMANDS),
-                position,
+                files,
+                self._checkpoint.positions,
                 latest_ms=latest_ms,
-                write_rejected=write_rejected,
+                write_rejected=self._dead_letters.write,
             )
             opened.callback(self._recorded.close)
         self._upstream = [
@@ -595,7 +595,7 @@ class _Run:
         if isinstance(self._recorded, RecordedDecisions):
             checkpoint.followed = self._recorded.done
         else:
-            checkpoint.positions[REGISTRY_COMMANDS] = self._recorded.position
+            checkpoint.positions |= self._recorded.positions
         self._reached("appended")
         commit = self._state.finish if checkpoint.phase == "done" else self._state.commit
         commit({_CHECKPOINT: msgspec.msgpack.encode(checkpoint)})
@@ -624,7 +624,8 @@ class _Run:
         for record in records:
             by_topic.setdefault(record.topic, []).append(record.value)
         # Commands between stages have no file of their own: the events that follow record them.
-        by_topic.pop(REGISTRY_COMMANDS, None)
+        for topic in COMMANDS:
+            by_topic.pop(topic, None)
         # One task of stage 2 has all models here, so its partition is 0.
         self._note_uncounted(0, list(map(of_unwatched, by_topic.pop(UNWATCHED_FEATURES, ()))))
         for topic, values in by_topic.items():

@@ -10,10 +10,10 @@ from driftline.agents.recorded.lines import LogError
 from driftline.agents.recorded.topic_log import Decode
 from driftline.schemas.decode import decode_predictions, decode_ticks, decode_truths
 from driftline.schemas.topics import (
+    COMMANDS,
     GROUND_TRUTH,
     PREDICTIONS,
     REFERENCE_PROFILES,
-    REGISTRY_COMMANDS,
     REGISTRY_EFFECTS,
     REGISTRY_EVENTS,
     TICKS,
@@ -55,7 +55,7 @@ def input_files(source: Path, *, follow: bool) -> dict[str, Path]:
             "(.csv, .tsv, .parquet, with .gz or .zst if they are compressed)"
         )
     needed = [*NEEDED, *(FOLLOWED if follow else ())]
-    used = [*needed, TICKS, *([] if follow else [REGISTRY_COMMANDS])]
+    used = [*needed, TICKS, *(() if follow else COMMANDS)]
     files = {topic: source / f"{topic}.jsonl" for topic in used}
     for topic in needed:
         if not files[topic].is_file():

@@ -1,16 +1,17 @@
-"""The registry topics of a recorded log: commands to execute, or events to follow.
+"""The commands of a recorded log, to execute; or what a live run made of them, to follow.
 
 By default a replay executes the commands of the log, each at the time in its record, as a live run
 on recorded history does. With `--follow` it executes none: each recorded event is in force from the
 frontier at which stage 2 of the live run used it, which the effect records give, and so is each
-recorded change of rules. This repeats a live run on the wall clock, where a command counts when it
+recorded change of rules; each alert command that was answered is executed at the frontier in its
+answer. This repeats a live run on the wall clock, where a command counts when it
 is read.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ from driftline.agents.recorded.topic_log import (
     exported_value,
     is_exported,
 )
-from driftline.schemas.decode import decode_commands
+from driftline.schemas.alert_commands import AlertCommand, AlertEvent
+from driftline.schemas.decode import COMMAND_DECODERS
 from driftline.schemas.rejects import Reject, RowNote
 from driftline.schemas.results import (
     ReferenceProfile,
@@ -41,11 +43,14 @@ from driftline.schemas.setting_changes import decisions_of, recorded_settings, w
 from driftline.schemas.settings import Config
 from driftline.schemas.times import parse_time
 from driftline.schemas.topics import (
+    ALERT_COMMANDS,
+    ALERT_EVENTS,
+    COMMANDS,
     REFERENCE_PROFILES,
-    REGISTRY_COMMANDS,
     REGISTRY_EFFECTS,
     REGISTRY_EVENTS,
 )
+from driftline.streams.decide.alert_acts import ReceivedCommand
 from driftline.streams.lanes import NO_MODEL
 from driftline.streams.registry.model_state import RegisteredModel
 from driftline.streams.stage import Record
@@ -57,15 +62,15 @@ _NAMED = 3
 class TimedCommand(Struct, frozen=True):
     """A command and its event time."""
 
-    command: RegistryCommand
+    command: RegistryCommand | AlertCommand
     timestamp_ms: int
 
 
-def _decoder(latest_ms: int | None) -> Decode:
+def _decoder(topic: str, latest_ms: int | None) -> Decode:
     def decode(
         values: Sequence[bytes | None], offsets: Sequence[int], *, notes: list[RowNote] | None
     ) -> tuple[list[Any], Sequence[int], list[Reject]]:
-        commands, good, rejects = decode_commands(values, offsets, latest_ms)
+        commands, good, rejects = COMMAND_DECODERS[topic](values, offsets, latest_ms)
         return (
             [TimedCommand(command, parse_time(command.timestamp)) for command in commands],
             good,
@@ -76,71 +81,83 @@ def _decoder(latest_ms: int | None) -> Decode:
 
 
 class RecordedCommands:
-    """Commands of a log in the order of the file, each when event time is about to pass its own.
+    """Commands of a log, each when event time is about to pass its own: in the order of time, those
+    of one topic in the order of its file.
 
     Parameters
     ----------
-    path
-        `registry-commands.jsonl`; None if the log has no commands.
-    position
-        Where an earlier call stopped.
+    files
+        Files of the log by topic; the log may lack commands.
+    positions
+        Where an earlier run stopped, by topic.
     latest_ms
         Commands with a later time are rejected, except in an exported log.
     write_rejected
-        Called with each portion that was read, for its rejected lines.
+        Called with the topic and each portion that was read, for its rejected lines.
     """
 
     def __init__(
         self,
-        path: Path | None,
-        position: Position,
+        files: Mapping[str, Path],
+        positions: Mapping[str, Position],
         *,
         latest_ms: int,
-        write_rejected: Callable[[Portion], None],
+        write_rejected: Callable[[str, Portion], None],
     ) -> None:
-        self._log = (
-            TopicLog(path, (_decoder(latest_ms), _decoder(None)), position=position)
-            if path
-            else None
-        )
+        self._logs = {
+            topic: TopicLog(
+                files[topic],
+                (_decoder(topic, latest_ms), _decoder(topic, None)),
+                position=positions.get(topic),
+            )
+            for topic in COMMANDS
+            if topic in files
+        }
         self._write_rejected = write_rejected
 
     @property
-    def position(self) -> Position:
-        """Position after the commands that `before` returned."""
-        return self._log.position if self._log else Position()
+    def positions(self) -> dict[str, Position]:
+        """Positions after the commands that `before` returned, by topic."""
+        return {topic: log.position for topic, log in self._logs.items()}
 
     @property
     def next_ms(self) -> int | None:
-        """Time before which `before` has nothing more to return; None at the end of the file."""
-        if self._log is None:
-            return None
-        self._log.fill(1)
-        keys = self._log.keys(1)
-        return int(keys[0]) if len(keys) else None
+        """Time before which `before` has nothing more to return; None at the end of the files."""
+        first: list[int] = []
+        for log in self._logs.values():
+            log.fill(1)
+            first += log.keys(1).tolist()
+        return min(first, default=None)
 
     def before(self, time_ms: int | None) -> tuple[list[Record], list[Record]]:
-        """Commands before `time_ms`, all remaining ones for None; and no registry records."""
-        commands: list[Record] = []
-        while self._log is not None:
-            self._log.fill(_AHEAD_LINES)
-            keys = self._log.keys(_AHEAD_LINES)
+        """Commands before `time_ms`, all remaining ones for None; and no records of a live run."""
+        timed = [each for topic in self._logs for each in self._timed(topic, time_ms)]
+        timed.sort(key=itemgetter(0))
+        return [command for _, command in timed], []
+
+    def _timed(self, topic: str, time_ms: int | None) -> Iterator[tuple[int, Record]]:
+        """The next commands of a topic, each with its key in the log."""
+        log = self._logs[topic]
+        while True:
+            log.fill(_AHEAD_LINES)
+            keys = log.keys(_AHEAD_LINES)
             count = len(keys) if time_ms is None else int(keys.searchsorted(time_ms))
             if not count:
-                break
-            portion: Portion = self._log.take(count)
-            commands += [Record(REGISTRY_COMMANDS, row.command) for row in portion.rows]
-            self._write_rejected(portion)
-        return commands, []
+                return
+            portion: Portion = log.take(count)
+            for key_ms, row in zip(portion.key.tolist(), portion.rows, strict=True):
+                yield key_ms, Record(topic, row.command)
+            self._write_rejected(topic, portion)
 
     def close(self) -> None:
-        """Close the file."""
-        if self._log is not None:
-            self._log.close()
+        """Close the files."""
+        for log in self._logs.values():
+            log.close()
 
 
 class RecordedDecisions:
-    """Registry records of a live run, each from the frontier at which its stage 2 used it.
+    """Registry records and alert commands of a live run, each from the frontier at which its stages
+    used it.
 
     Models are independent of each other: only the order of one model's records counts.
 
@@ -149,7 +166,7 @@ class RecordedDecisions:
     folder
         The recorded log.
     done
-        Number of effect records that an earlier call applied.
+        Number of effect records and alert commands that an earlier call applied.
 
     Raises
     ------
@@ -169,10 +186,7 @@ class RecordedDecisions:
             for profile in _read_all(self._profiles_path, ReferenceProfile)
         }
         """By model and reference id; None after its first use."""
-        self._effects = sorted(
-            ((parse_time(effect.frontier), effect) for effect in _effects_of_models(folder)),
-            key=itemgetter(0),
-        )
+        self._steps = _steps(_effects_of_models(folder), _alert_events(folder))
         self._models: dict[str, RegisteredModel] = {}
         self.done = 0
         while self.done < done:
@@ -180,16 +194,16 @@ class RecordedDecisions:
 
     @property
     def next_ms(self) -> int | None:
-        """Time of the next effect record; None after the last one."""
-        return self._effects[self.done][0] if self.done < len(self._effects) else None
+        """Time of the next effect record or alert command; None after the last one."""
+        return self._steps[self.done][0] if self.done < len(self._steps) else None
 
     def before(self, time_ms: int | None) -> tuple[list[Record], list[Record]]:
-        """No commands; and the registry records that the live run used before `time_ms`, or all
-        remaining ones for None.
+        """No commands apart; and the registry records and alert commands that the live run used
+        before `time_ms`, or all remaining ones for None.
         """
         records: list[Record] = []
-        while self.done < len(self._effects) and (
-            time_ms is None or self._effects[self.done][0] < time_ms
+        while self.done < len(self._steps) and (
+            time_ms is None or self._steps[self.done][0] < time_ms
         ):
             records += self._apply_next()
         if time_ms is None:
@@ -199,11 +213,13 @@ class RecordedDecisions:
         return [], records
 
     def _apply_next(self) -> list[Record]:
-        """Records of the model's events up to the revision of the next effect record, and the
-        record itself where it puts changed settings in force.
+        """The next alert command; or records of the model's events up to the revision of the next
+        effect record, and the record itself where it puts changed settings in force.
         """
-        effect = self._effects[self.done][1]
+        effect = self._steps[self.done][1]
         self.done += 1
+        if isinstance(effect, AlertEvent):
+            return [Record(ALERT_COMMANDS, _received(effect))]
         events = self._events.get(effect.model_name, deque())
         records: list[Record] = []
         while self._model(effect.model_name).revision < effect.revision:
@@ -252,6 +268,52 @@ class RecordedDecisions:
         if model is None:
             model = self._models[model_name] = RegisteredModel(model_name)
         return model
+
+
+def _steps(
+    effects: Sequence[RegistryEffect], answers: Sequence[AlertEvent]
+) -> list[tuple[int, RegistryEffect | AlertEvent]]:
+    """Effects and answered alert commands with their frontiers, in the order of these; those of one
+    model and frontier in the order of revisions, an alert command after the effect of its revision.
+    """
+    waiting: dict[str, deque[AlertEvent]] = {}
+    for answer in answers:
+        waiting.setdefault(answer.model_name, deque()).append(answer)
+    steps: list[tuple[int, RegistryEffect | AlertEvent]] = []
+    for effect in sorted(effects, key=lambda each: parse_time(each.frontier)):
+        at_ms, of_model = parse_time(effect.frontier), waiting.get(effect.model_name, deque())
+        while of_model and (parse_time(of_model[0].frontier), of_model[0].registry_revision) < (
+            at_ms,
+            effect.revision,
+        ):
+            steps.append((parse_time(of_model[0].frontier), of_model.popleft()))
+        steps.append((at_ms, effect))
+    steps += [
+        (parse_time(answer.frontier), answer)
+        for of_model in waiting.values()
+        for answer in of_model
+    ]
+    return sorted(steps, key=itemgetter(0))
+
+
+def _alert_events(folder: Path) -> list[AlertEvent]:
+    """The answers to alert commands of a log, which may have none."""
+    path = folder / f"{ALERT_EVENTS}.jsonl"
+    return _read_all(path, AlertEvent) if path.is_file() else []
+
+
+def _received(answer: AlertEvent) -> ReceivedCommand:
+    """The command of an answer, with the frontier at which it was carried out."""
+    command = AlertCommand(
+        command_id=answer.command_id,
+        command=answer.command,
+        model_name=answer.model_name,
+        timestamp=answer.at,
+        requested_by=answer.requested_by,
+        params=answer.params,
+        reason=answer.reason,
+    )
+    return ReceivedCommand(command, parse_time(answer.frontier))
 
 
 def at_the_beginning(config: Config, folder: Path) -> Config:

@@ -34,9 +34,9 @@ from driftline.agents.kafka.broker.topics import (
 )
 from driftline.agents.kafka.tools.dead_letters import LETTER_TOPICS, RETRY
 from driftline.schemas.topics import (
+    COMMANDS,
     JOINED,
     OUTCOMES,
-    REGISTRY_COMMANDS,
     TICKS,
     TOPICS,
     WINDOW_PARTIALS,
@@ -55,9 +55,9 @@ _OPERATIONS: Final = {
     "Describe": AclOperation.DESCRIBE,
     "DescribeConfigs": AclOperation.DESCRIBE_CONFIGS,
 }
-_INPUTS: Final = {JOIN: JOINED, DOWNSTREAM: (WINDOW_PARTIALS, REGISTRY_COMMANDS)}
+_INPUTS: Final = {JOIN: JOINED, DOWNSTREAM: (WINDOW_PARTIALS, *COMMANDS)}
 # Besides the results of its stages: ticks, and commands that belong to another partition.
-_ALSO_WRITTEN: Final = {JOIN: (TICKS,), DOWNSTREAM: (TICKS, REGISTRY_COMMANDS)}
+_ALSO_WRITTEN: Final = {JOIN: (TICKS,), DOWNSTREAM: (TICKS, *COMMANDS)}
 _OF_GROUP, _OF_TRANSACTION = 0, 1
 _IMPOSSIBLE_TIMEOUT_MS: Final = -1
 _REQUESTS_AT_ONCE: Final = 50

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from driftline.schemas.results import WHOLE_SHARE, WindowFigures
-from driftline.schemas.times import parse_time
+from driftline.schemas.times import format_time, parse_time
 from driftline.streams.decide.daily_variance import widened
 from driftline.streams.decide.judgement import Judgement, Severity, Situation, judgement_of, rows_of
 from driftline.streams.decide.metric_info import higher_is_better, unit_of
@@ -104,6 +104,29 @@ def judge_against_baseline(
         ci=ci,
         details={"relative_change": -change if better else change, "interval": source},
         usual_losses=baseline.losses,
+    )
+
+
+def level_of(figures: WindowFigures, situation: Situation, judged: Judgement) -> Baseline | None:
+    """The level that a judgement found, as a baseline; None if it found none.
+
+    The variance between days is that of the baseline it was compared with.
+    """
+    usual = situation.standing.baselines.get(figures.maturity or "-")
+    if usual is None or judged.metric is None or judged.value is None:
+        return None
+    metric = judged.metric
+    return Baseline(
+        metrics={metric: judged.value},
+        span=(format_time(judged.window_start_ms), format_time(judged.window_end_ms)),
+        ci={metric: figures.ci[metric]} if metric in figures.ci else {},
+        n=figures.n,
+        n_predictions=figures.n_predictions,
+        daily_variance={metric: usual.daily_variance[metric]}
+        if metric in usual.daily_variance
+        else {},
+        days=usual.days,
+        losses=figures.losses,
     )
 
 

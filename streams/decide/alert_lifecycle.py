@@ -8,19 +8,21 @@
      +---------------------------------------------------------------+
                        resolved; fires again after `cool_down` at the earliest
 
-Pure functions of a state and a judgement. The rules decide what a breach is.
+A person may acknowledge an open episode, until it ends; accept its level, which ends it; or silence
+it, which changes nothing but its records. None of these is a judgement: an episode fires once and
+ends once, whatever people do.
+
+Pure functions of a state and a judgement, or an act. The rules decide what a breach is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 import msgspec
 
+from driftline.schemas.results import Acknowledgement, AlertChange
 from driftline.streams.decide.judgement import SEVERITIES, Judgement, Severity
-
-Change = Literal["firing", "escalated", "joined", "resolved"]
 
 
 class Run(msgspec.Struct, frozen=True, array_like=True):
@@ -59,6 +61,10 @@ class AlertState(msgspec.Struct, frozen=True, omit_defaults=True):
         the episode: a part that recovers and comes back is not announced again.
     joining
         By part and rank that are not announced, the run of windows with at least that rank.
+    acknowledged
+        Who has taken on the open or last episode.
+    silenced_by
+        Ids of the silences that the newest record of the episode names.
     """
 
     window_end_ms: int = -1
@@ -69,6 +75,8 @@ class AlertState(msgspec.Struct, frozen=True, omit_defaults=True):
     ended_at_ms: int | None = None
     announced: dict[str, int] = {}
     joining: dict[str, dict[int, Run]] = {}
+    acknowledged: Acknowledgement | None = None
+    silenced_by: tuple[str, ...] = ()
 
 
 def next_state(
@@ -78,7 +86,7 @@ def next_state(
     is_long_enough: Callable[[Run, int], bool],
     cool_down_ms: int = 0,
     step_ms: int | None = None,
-) -> tuple[AlertState, Change | None]:
+) -> tuple[AlertState, AlertChange | None]:
     """The state after one more window, and the change to announce.
 
     Parameters
@@ -140,6 +148,8 @@ def next_state(
                 severity=worst,
                 starts_at_ms=judged.at_ms,
                 announced=_ranks(judged),
+                acknowledged=None,
+                silenced_by=(),
             ), "firing"
         if SEVERITIES.index(worst) > SEVERITIES.index(state.severity):
             announced = state.announced | joined_parts(state.announced, _ranks(judged))
@@ -186,6 +196,25 @@ def _ranks(judged: Judgement) -> dict[str, int]:
 def _longer(run: Run | None, judged: Judgement) -> Run:
     """The run with the window of the judgement; None is a run that begins with it."""
     return Run(run.windows + 1, run.since_ms) if run else Run(1, judged.window_start_ms)
+
+
+def acknowledged(state: AlertState, by: Acknowledgement | None) -> AlertState:
+    """The state after a person has taken on the open episode, or given it back (None)."""
+    return msgspec.structs.replace(state, acknowledged=by)
+
+
+def silenced(state: AlertState, ids: tuple[str, ...]) -> tuple[AlertState, AlertChange | None]:
+    """The state of an open episode that these silences match, and the change to announce.
+
+    Examples
+    --------
+    >>> state, change = silenced(AlertState(firing=True), ("night",))
+    >>> change, silenced(state, ("night",))[1], silenced(state, ())[1]
+    ('silenced', None, 'unsilenced')
+    """
+    if ids == state.silenced_by:
+        return state, None
+    return msgspec.structs.replace(state, silenced_by=ids), "silenced" if ids else "unsilenced"
 
 
 def resolved(state: AlertState, at_ms: int) -> AlertState:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Literal
 
+import msgspec
 import xxhash
 
-from driftline.schemas.results import Alert, LostRows, describe_losses, key_of, to_plain
+from driftline.schemas.results import (
+    Alert,
+    AlertChange,
+    LostRows,
+    describe_losses,
+    key_of,
+    to_plain,
+)
 from driftline.schemas.times import EpochMs
-from driftline.streams.decide.alert_lifecycle import AlertState, Change
+from driftline.streams.decide.alert_lifecycle import AlertState
 from driftline.streams.decide.judgement import Judgement
 from driftline.streams.decide.rule import Rule
 from driftline.streams.decide.wording import listed, moment
@@ -30,7 +39,7 @@ def alert_of(
     rule: Rule,
     state: AlertState,
     judged: Judgement,
-    change: Change,
+    change: AlertChange,
     *,
     joined: Sequence[str] = (),
     losses: Sequence[LostRows] = (),
@@ -53,7 +62,7 @@ def alert_of(
     """
     model_name, model_version, segment = series
     identity = fingerprint(model_name, model_version, segment, rule.name)
-    is_resolved, run = change == "resolved", state.runs.get(state.severity)
+    is_resolved, run = not state.firing, state.runs.get(state.severity)
     if is_resolved:
         tail = f"; the alert had fired on {moment(state.starts_at_ms)}"
     else:
@@ -78,7 +87,8 @@ def alert_of(
         model_version=model_version,
         segment=segment,
         rule=rule.name,
-        status="resolved" if is_resolved else "firing",
+        status=_status(state),
+        change=change,
         severity=state.severity,
         summary=f"{judged.finding}{tail}.",
         starts_at_ms=EpochMs(state.starts_at_ms),
@@ -94,5 +104,53 @@ def alert_of(
         window=judged.window,
         maturity=judged.maturity,
         runbook_url=rule.runbook_url,
+        silenced_by=list(state.silenced_by),
+        acknowledged=state.acknowledged,
         details=details,
     )
+
+
+def alert_of_act(
+    last: Alert,
+    state: AlertState,
+    change: AlertChange,
+    now_ms: int,
+    what: str,
+    details: dict[str, Any],
+) -> Alert:
+    """The record of a change without a new judgement, such as an act of a person.
+
+    Parameters
+    ----------
+    last
+        The record of the newest change that a judgement led to.
+    state
+        The state after the change.
+    now_ms
+        Event time that the model has reached.
+    what
+        What happened, as part of a sentence.
+    details
+        Added to those of `last`.
+    """
+    at_ms = EpochMs(max(now_ms, last.at_ms))
+    return msgspec.structs.replace(
+        last,
+        status=_status(state),
+        change=change,
+        severity=state.severity,
+        summary=f"{last.summary.removesuffix('.')}; {what}.",
+        at_ms=at_ms,
+        ends_at_ms=None if state.firing else at_ms,
+        silenced_by=list(state.silenced_by),
+        acknowledged=state.acknowledged,
+        details=last.details | details,
+    )
+
+
+def _status(state: AlertState) -> Literal["firing", "acknowledged", "silenced", "resolved"]:
+    if not state.firing:
+        return "resolved"
+    if state.silenced_by:
+        return "silenced"
+    return "firing" if state.acknowledged is None else "acknowledged"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -15,13 +15,14 @@ from driftline.schemas.results import (
     from_plain,
 )
 from driftline.schemas.times import DAY_MS
+from driftline.streams.decide.against_baseline import level_of
+from driftline.streams.decide.alert_acts import AlertActs, ReceivedCommand
 from driftline.streams.decide.alert_lifecycle import (
     AlertState,
     joined_parts,
     next_state,
     resolved,
 )
-from driftline.streams.decide.alert_records import alert_of
 from driftline.streams.decide.daily_variance import Days
 from driftline.streams.decide.detectors.rate_history import RateHistory
 from driftline.streams.decide.judged_rung import JudgedRung, ladder_of
@@ -34,6 +35,7 @@ from driftline.streams.decide.judgement import (
     Standing,
     shift_of,
 )
+from driftline.streams.decide.open_alerts import OpenAlerts
 from driftline.streams.decide.rule import MetricRule, Rule, SequentialRule
 from driftline.streams.decide.rule_index import RuleIndex
 from driftline.streams.decide.stored_state import (
@@ -63,6 +65,12 @@ class ModelWatch:
         self._name, self._index, self._cache = model_name, index, cache
         self._model = cache.load(WatchedModel, model_name)
         self._versions: dict[str, WatchedVersion] = {}
+        self._alerts = OpenAlerts(model_name, cache)
+        self._acts = AlertActs(model_name, index, cache, self._alerts)
+
+    def command(self, received: ReceivedCommand) -> Iterator[Record]:
+        """Carry out and answer what a person does about the alerts of the model."""
+        yield from self._acts.answer(received)
 
     def registry(self, entry: RegistryEntry) -> Iterator[Record]:
         """Take over a version's registry state; archiving the version resolves its alerts."""
@@ -71,6 +79,8 @@ class ModelWatch:
             maturity: from_plain(Baseline, baseline)
             for maturity, baseline in entry.baselines.items()
         }
+        self._model.registry_revision = max(self._model.registry_revision, entry.revision)
+        self._drop_accepted(entry.model_version, version, baselines)
         if self._index.tuner.enabled and entry.threshold != version.standing.threshold:
             yield from self._threshold_changed(entry)
         version.standing = Standing(
@@ -87,7 +97,10 @@ class ModelWatch:
     def metric(self, figures: WindowFigures) -> Iterator[Record]:
         """Judge the figures of one window by each rule that reads them."""
         at_ms = figures.complete_at_ms
-        self._model.now_ms = max(self._model.now_ms, at_ms)
+        if at_ms > self._model.now_ms:
+            self._model.now_ms = at_ms
+            if self._model.silences:
+                yield from self._alerts.refresh_silences()
         # Decisions and arrivals follow traffic of the same time: by then, all drift results of the
         # windows before have come.
         if figures.lane != "traffic":
@@ -203,9 +216,12 @@ class ModelWatch:
         self, rule: Rule, measurement: Measurement, series: WatchedSeries, maturity: str | None
     ) -> Iterator[Record]:
         version = measurement.model_version
+        standing = self._version(version).standing
+        if accepted := series.accepted.get(rule.name):
+            standing = msgspec.structs.replace(standing, baselines=standing.baselines | accepted)
         situation = Situation(
             config=self._index.config,
-            standing=self._version(version).standing,
+            standing=standing,
             live=self._is_live(version),
             days=series.days.get(maturity or "", Days()),
             activity=series.activity,
@@ -228,10 +244,10 @@ class ModelWatch:
             cool_down_ms=rule.cool_down_ms,
             step_ms=self._index.step_ms.get(measurement.window),
         )
-        series.alerts[rule.name] = state
         if change is not None:
-            alert = alert_of(
-                (self._name, version, measurement.segment),
+            state, record = self._alerts.announce(
+                version,
+                measurement.segment,
                 rule,
                 state,
                 judged,
@@ -241,7 +257,14 @@ class ModelWatch:
                 else (),
                 losses=measurement.losses,
             )
-            yield Record(topics.ALERTS, alert)
+            yield record
+        series.alerts[rule.name] = state
+        if state.firing and rule.accepts and isinstance(measurement, WindowFigures):
+            level = level_of(measurement, situation, judged)
+            if level is not None:
+                self._alerts.note_level(
+                    version, measurement.segment, rule, level, measurement.maturity or "-"
+                )
 
     def _judge_drift_before(self, now_ms: int) -> Iterator[Record]:
         """Judge the windows that ended before this time: all their results have come."""
@@ -270,6 +293,7 @@ class ModelWatch:
             histories = self._histories(version, segment)
             for name in removed:
                 histories.pop(name, None)
+                series.accepted.pop(name, None)
             yield from self._drop_alerts(
                 series, version, segment, removed, "The rule was taken out of the configuration"
             )
@@ -290,11 +314,21 @@ class ModelWatch:
                     finding=why,
                 )
                 rule = self._index.rules.get(name, Rule(name=name))
-                series_name = (self._name, version, segment)
-                yield Record(
-                    topics.ALERTS,
-                    alert_of(series_name, rule, resolved(state, now_ms), judged, "resolved"),
+                _, record = self._alerts.announce(
+                    version, segment, rule, resolved(state, now_ms), judged, "resolved"
                 )
+                yield record
+
+    def _drop_accepted(
+        self, name: str, version: WatchedVersion, baselines: Mapping[str, Baseline]
+    ) -> None:
+        """Forget the accepted levels of the maturities at which another baseline was recorded."""
+        before = version.standing.baselines
+        anew = [at for at, baseline in baselines.items() if before.get(at) != baseline]
+        for segment in version.segments if anew else ():
+            for levels in self._series(name, segment).accepted.values():
+                for at in anew:
+                    levels.pop(at, None)
 
     def _reads(self, rule: MetricRule, figures: WindowFigures) -> bool:
         if not rule.applies_to(figures.segment):

@@ -65,6 +65,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     reads: ClassVar[Literal["metrics", "drift"]] = "metrics"
     judges_performance: ClassVar[bool] = False
+    accepts: ClassVar[bool] = False
+    """Whether a person may accept the level of an alert as a new baseline."""
 
     @property
     def kind(self) -> str:
@@ -205,6 +207,10 @@ class SequentialRule(
         raise NotImplementedError(
             f"{type(self).__name__} needs a method judge_next(figures, situation, history)"
         )
+
+    def accepted(self, history: RateHistory) -> RateHistory:
+        """The history after a person accepted the level since the open change."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method accepted(history)")
 
 
 def smallest_window(config: ModelConfig) -> str:

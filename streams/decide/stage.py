@@ -36,6 +36,7 @@ class Decide:
 
     name = "decide"
     inputs: tuple[str, ...] = (
+        topics.ALERT_COMMANDS,
         topics.REGISTRY_EFFECTS,
         topics.REGISTRY,
         topics.METRICS,
@@ -51,8 +52,8 @@ class Decide:
         self._changed: dict[str, tuple[dict[str, Any], RuleIndex]] = {}
 
     def process(self, batch: Batch, state: State) -> list[Record]:
-        """Alerts and recommendations: from registry entries first, then from metrics, drift and
-        histograms.
+        """Alerts and recommendations: from commands and registry entries first, then from metrics,
+        drift and histograms.
         """
         return run_slices(self.work(batch, state))
 
@@ -95,6 +96,7 @@ class Decide:
 
 
 _HANDLERS: Final[tuple[tuple[str, Callable[[ModelWatch, Any], Iterator[Record]]], ...]] = (
+    (topics.ALERT_COMMANDS, ModelWatch.command),
     (topics.REGISTRY, ModelWatch.registry),
     (topics.METRICS, ModelWatch.metric),
     (topics.DRIFT, ModelWatch.drift),

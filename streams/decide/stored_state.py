@@ -1,7 +1,8 @@
 """State of stage 3: MessagePack with a format number.
 
 One key per model for what its series share, one per version for its standing and one for its tuner,
-one per series for its alerts and one for the histories of its sequential rules. A value is read
+one per series for its alerts and one for the histories of its sequential rules, one per open alert
+for its newest record, one per command that was answered. A value is read
 when it is first needed in a batch and written at the end of the batch if it has changed.
 """
 
@@ -11,15 +12,18 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from driftline.schemas.alert_commands import Silence
+from driftline.schemas.results import Alert
 from driftline.schemas.times import EpochMs
 from driftline.streams.decide.alert_lifecycle import AlertState
 from driftline.streams.decide.daily_variance import Days
 from driftline.streams.decide.detectors.rate_history import RateHistory
 from driftline.streams.decide.judged_rung import JudgedRung
 from driftline.streams.decide.judgement import Activity, DriftWindow, Standing
+from driftline.streams.registry.command_params import Baseline
 from driftline.streams.stage import State
 
-FORMAT = 11
+FORMAT = 12
 """Raise it with every change of a stored struct; its class name is part of the keys."""
 
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -45,6 +49,14 @@ class WatchedVersion(msgspec.Struct, omit_defaults=True):
     segments: list[str] = []
 
 
+class OpenAlert(msgspec.Struct, frozen=True, array_like=True):
+    """Which alert is open."""
+
+    model_version: str
+    segment: str
+    rule: str
+
+
 class WatchedModel(msgspec.Struct, omit_defaults=True):
     """State that the series of a model share.
 
@@ -60,6 +72,12 @@ class WatchedModel(msgspec.Struct, omit_defaults=True):
         End of the newest window of traffic with predictions, of all versions; -1 before the first.
     drift
         Detection windows that still gain results.
+    registry_revision
+        Newest revision of its versions' registry entries.
+    open
+        Open alerts by fingerprint, in the order in which they fired.
+    silences
+        Those that are not over, by id.
     settings
         Rules, default_rules, tuner and policy in force, by key, once they were changed while the
         model was counted; None for those of the configuration.
@@ -70,6 +88,9 @@ class WatchedModel(msgspec.Struct, omit_defaults=True):
     in_production: list[str] = []
     last_ms: int = -1
     drift: list[DriftWindow] = []
+    registry_revision: int = 0
+    open: dict[str, OpenAlert] = {}
+    silences: dict[str, Silence] = {}
     settings: dict[str, Any] | None = None
 
 
@@ -84,11 +105,14 @@ class WatchedSeries(msgspec.Struct, omit_defaults=True):
         Daily values by maturity.
     activity
         None before the first prediction.
+    accepted
+        By name of a rule and maturity, the level that a person accepted as the new baseline.
     """
 
     alerts: dict[str, AlertState] = {}
     days: dict[str, Days] = {}
     activity: Activity | None = None
+    accepted: dict[str, dict[str, Baseline]] = {}
 
 
 class WatchedHistories(msgspec.Struct, omit_defaults=True):
@@ -102,6 +126,28 @@ class WatchedHistories(msgspec.Struct, omit_defaults=True):
     """
 
     by_rule: dict[str, RateHistory] = {}
+
+
+class OpenAlertRecord(msgspec.Struct, omit_defaults=True):
+    """What is kept of an open alert for the records of later changes.
+
+    Parameters
+    ----------
+    alert
+        The record of the newest change that a judgement led to.
+    levels
+        By maturity, the level in the newest window judged, of a rule that compares with a
+        baseline.
+    """
+
+    alert: Alert | None = None
+    levels: dict[str, Baseline] = {}
+
+
+class AnsweredCommand(msgspec.Struct, omit_defaults=True):
+    """Digest of an answered command."""
+
+    digest: bytes = b""
 
 
 class StateCache:
@@ -130,6 +176,11 @@ class StateCache:
                 f"decide: state of {name} is a {type(value).__name__}, needed {kind.__name__}"
             )
         return value
+
+    def has(self, kind: type[msgspec.Struct], *name: str) -> bool:
+        """Whether there is a value of that kind and name."""
+        key = _key(kind, name)
+        return key in self._values or self._state.get(key) is not None
 
     def delete(self, kind: type[msgspec.Struct], *name: str) -> None:
         """Delete the value of that kind and name."""

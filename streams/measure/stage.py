@@ -363,6 +363,11 @@ class Measure:
                 self._note_first_pane(self._created(number, name, state))
         return self._frontier
 
+    def reached_ms(self, model_name: str, state: State) -> int:
+        """Event time that a model has reached, in ms: that of its last step; 0 before one."""
+        frontier, model = self.frontier(state), self._models.get(model_name)
+        return 0 if model is None else frontier.reached_since(model.first_pane_ms)
+
     def settings_effect(
         self, model_name: str, before: dict[str, Any], settings: dict[str, Any], state: State
     ) -> Record:

@@ -69,6 +69,7 @@ def alert(
         segment="all",
         rule="f1_low",
         status=status,
+        change="firing" if status == "firing" else "resolved",
         severity=severity,
         starts_at_ms=EpochMs.of(DAY.format(6)),
         at_ms=EpochMs.of(at),
@@ -323,20 +324,22 @@ def test_summary_without_records_names_the_selection(out):
 
 
 def test_alerts_list_has_one_row_per_episode_with_its_latest_status(out):
-    assert [(row["alert_id"], row["status"]) for row in document(out, "alerts", "list")] == [
+    assert [
+        (row["alert_id"], row["status"]) for row in document(out, "alerts", "list", "--all")
+    ] == [
         ("first", "resolved"),
         ("second", "firing"),
     ]
     assert (
         "critical firing 2026-01-06 00:00 - churn 1 all f1_low F1 in second is below 0.8."
-        in shown(out, "alerts", "list")
+        in shown(out, "alerts", "list", "--all")
     )
 
 
 def test_resolved_alert_shows_why_it_fired_and_how_it_was_resolved(out):
-    text = shown(out, "alerts", "list")
+    text = shown(out, "alerts", "list", "--all")
     assert "f1_low F1 in first is below 0.8. F1 in first is back at 0.85. first" in text
-    row, other = document(out, "alerts", "list")
+    row, other = document(out, "alerts", "list", "--all")
     assert row["why_fired"] == "F1 in first is below 0.8."
     assert row["summary"] == "F1 in first is back at 0.85."
     assert other["why_fired"] == other["summary"] == "F1 in second is below 0.8."
@@ -344,7 +347,7 @@ def test_resolved_alert_shows_why_it_fired_and_how_it_was_resolved(out):
 
 def test_resolved_alert_whose_firing_record_has_expired_has_no_reason(out):
     write(out, "alerts", alert("third", status="resolved", at=DAY.format(7)))
-    *_, row = document(out, "alerts", "list")
+    *_, row = document(out, "alerts", "list", "--all")
     assert (row["alert_id"], row["why_fired"]) == ("third", None)
 
 
@@ -358,10 +361,10 @@ def test_alert_show_has_every_record_of_the_episode(out):
     text = shown(out, "alerts", "show", "first")
     assert "f1_low of churn 1, segment all" in text
     assert (
-        "2026-01-06 00:00 firing warning f1 0.712 [0.690, 0.730] < 0.800 - 1,234 7d/1d - "
+        "2026-01-06 00:00 firing firing warning f1 0.712 [0.690, 0.730] < 0.800 - 1,234 7d/1d - "
         "F1 in first is below 0.8." in text
     )
-    assert "2026-01-07 00:00 resolved warning" in text
+    assert "2026-01-07 00:00 resolved resolved warning" in text
     assert "F1 in first is back at 0.85." in text
     assert "third" not in text
 
@@ -377,11 +380,11 @@ def test_alert_show_of_an_unknown_id_ends_with_two_and_names_the_nearest(out):
     assert "it has no alerts" in result.output
 
 
-def test_alerts_list_can_be_limited_to_firing_or_severe_alerts(out):
-    assert [row["alert_id"] for row in document(out, "alerts", "list", "--firing")] == ["second"]
-    assert [row["alert_id"] for row in document(out, "alerts", "list", "--severity", "error")] == [
-        "second"
-    ]
+def test_alerts_list_has_open_alerts_and_can_be_limited_to_severe_ones(out):
+    assert [row["alert_id"] for row in document(out, "alerts", "list")] == ["second"]
+    assert [
+        row["alert_id"] for row in document(out, "alerts", "list", "--all", "--severity", "error")
+    ] == ["second"]
 
 
 # registry
@@ -435,7 +438,8 @@ def test_tables_without_a_terminal_have_no_colours(out):
 @pytest.mark.parametrize(("no_colour", "coloured"), [("", True), ("1", False)])
 def test_no_color_switches_colours_off_on_a_terminal(out, monkeypatch, no_colour, coloured):
     text = printed_on_a_terminal(
-        ["alerts", "list", "--out", str(out)], {"NO_COLOR": no_colour, "TERM": "xterm-256color"}
+        ["alerts", "list", "--all", "--out", str(out)],
+        {"NO_COLOR": no_colour, "TERM": "xterm-256color"},
     )
     assert "F1 in second" in text
     assert ("\x1b[33mwarning" in text) == coloured

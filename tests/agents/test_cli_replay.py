@@ -134,7 +134,7 @@ def test_degradation_on_the_second_day_lowers_f1_and_fires_an_alert(trial):
     )
     assert [record["window_start"] for record in records] == ["2025-06-03T00:00:00Z"]
     assert records[0]["metrics"]["f1"] < 0.8
-    alerts = json.loads(invoke("alerts", "list", "--out", trial / "out", "--json").stdout)
+    alerts = json.loads(invoke("alerts", "list", "--all", "--out", trial / "out", "--json").stdout)
     assert "f1_low" in {alert["rule"] for alert in alerts}
 
 
@@ -243,12 +243,13 @@ def test_parquet_with_a_mapping_of_columns(tmp_path):
 
 def test_alerts_on_a_narrow_terminal_are_paragraphs_with_the_whole_sentence(trial):
     narrow = printed_on_a_terminal(
-        ["alerts", "list", "--out", str(trial / "out")], {"TERM": "xterm", "COLUMNS": "80"}
+        ["alerts", "list", "--all", "--out", str(trial / "out")], {"TERM": "xterm", "COLUMNS": "80"}
     )
     assert "Rule: f1_low" in narrow
     assert "Why: F1 of churn 1.4.2" in narrow
     wide = printed_on_a_terminal(
-        ["alerts", "list", "--out", str(trial / "out")], {"TERM": "xterm", "COLUMNS": "200"}
+        ["alerts", "list", "--all", "--out", str(trial / "out")],
+        {"TERM": "xterm", "COLUMNS": "200"},
     )
     assert "Rule: f1_low" not in wide
 

@@ -45,7 +45,7 @@ VERBS = [
     ("performance summary", [], []),
     ("performance summary --segment plan=professional-yearly", [], []),
     ("performance summary --maturity all --metric f1", [], []),
-    ("alerts list", [], []),
+    ("alerts list --all", [], []),
     ("alerts show ac49ad7f3ffe32d7-1767657600000", [], []),
     ("registry history", [], []),
     (
@@ -105,6 +105,7 @@ def out(tmp_path, monkeypatch):
     rose = "Precision is back at 0.733 [0.71, 0.756] over the 7 days to 2026-01-07."
     resolved = {
         "status": "resolved",
+        "change": "resolved",
         "at_ms": EpochMs.of(DAY.format(8)),
         "ends_at_ms": EpochMs.of(DAY.format(8)),
     }
@@ -114,6 +115,7 @@ def out(tmp_path, monkeypatch):
         Alert(
             **ALERT,
             status="firing",
+            change="firing",
             at_ms=EpochMs.of(DAY.format(6)),
             summary=fell,
             value=0.612,
@@ -206,7 +208,7 @@ def values_of_columns(table: str, names: list[str]) -> set[str]:
 
 def test_output_to_a_pipe_has_one_line_per_row(out, monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
-    result = CliRunner().invoke(driftline, ["alerts", "list", "--out", str(out)])
+    result = CliRunner().invoke(driftline, ["alerts", "list", "--all", "--out", str(out)])
     (line,) = [line for line in result.stdout.splitlines() if ALERT["alert_id"] in line]
     assert "fell to 0.612" in line
     assert "back at 0.733" in line

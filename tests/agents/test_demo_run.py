@@ -26,7 +26,7 @@ def test_demo_on_the_sample_prints_a_summary(
     printed = capsys.readouterr().out
     assert "What happened to churn 1.4.2" in printed
     assert "2,000 predictions" in printed
-    assert f"driftline alerts list --out {tmp_path / 'out' / 'output'}" in printed
+    assert f"driftline alerts list --all --out {tmp_path / 'out' / 'output'}" in printed
 
 
 def test_summary_on_a_narrow_terminal_is_wrapped_between_words(tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ def alert(alert_id: str, status: str, rule: str, severity: str, day: int) -> Ale
         segment="all",
         rule=rule,
         status=status,  # type: ignore[arg-type]
+        change=status,  # type: ignore[arg-type]
         severity=severity,  # type: ignore[arg-type]
         summary=f"{rule} of day {day}.",
         starts_at_ms=EpochMs.of(f"2013-06-{day:02d}T00:00:00Z"),
@@ -391,7 +392,7 @@ def test_summary_text_contains_the_figures_of_the_output(out: Path) -> None:
         "most in the window to 2013-06-03 (psi 0.400)",
         "No moderate or severe drift: score.",
         "Not tested: feature:weekday (too few values).",
-        f"driftline alerts list --out {out}",
+        f"driftline alerts list --all --out {out}",
     ):
         assert fact in text, fact
 

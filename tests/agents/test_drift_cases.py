@@ -277,7 +277,9 @@ def test_an_open_drift_alert_is_updated_once_by_the_target_that_joins(
 
 def test_an_update_stands_in_the_list_of_alerts(tmp_path: Path) -> None:
     replayed(predictions(shop, days=60), out=tmp_path / "out")
-    listed = CliRunner().invoke(command, ["alerts", "list", "--out", f"{tmp_path}/out", "--json"])
+    listed = CliRunner().invoke(
+        command, ["alerts", "list", "--all", "--out", f"{tmp_path}/out", "--json"]
+    )
     (episode,) = (each for each in json.loads(listed.output) if each["rule"] == "drift")
     assert episode["details"]["joined"] == ["feature:income"]
     assert "income severe" in episode["why_fired"]

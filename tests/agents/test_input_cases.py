@@ -389,7 +389,7 @@ def test_what_a_terminal_would_obey_is_inert_in_every_output(tmp_path: Path, nam
     verbs = [
         ["replay", str(log), *out, "--config", str(config)],
         ["performance", "summary", *out],
-        ["alerts", "list", *out],
+        ["alerts", "list", "--all", *out],
         ["registry", "history", *out],
         ["doctor", *out, "--config", str(config)],
     ]

@@ -21,6 +21,7 @@ def alert(
         segment=segment,
         rule="f1_low",
         status=status,
+        change="firing" if status == "firing" else "resolved",
         severity="warning",
         summary="F1 is low.",
         starts_at_ms=EpochMs.of("2026-01-05T00:00:00Z"),

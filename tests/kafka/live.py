@@ -16,28 +16,28 @@ from driftline.agents.kafka.stages.downstream import downstream_processors
 from driftline.agents.kafka.stages.join import DEFERRED_MS, join_processors
 from driftline.agents.kafka.tools.finish_protocol import Finish
 from driftline.schemas.decode import (
-    decode_commands,
+    COMMAND_DECODERS,
     decode_predictions,
     decode_ticks,
     decode_truths,
 )
 from driftline.schemas.settings import Config
 from driftline.schemas.times import parse_time
-from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS, TICKS
+from driftline.schemas.topics import COMMANDS, GROUND_TRUTH, PREDICTIONS, TICKS
 from driftline.streams.hashing import partitions_of
 from tests.kafka.bus import Bus, BusTask, Stored
 from tests.oracle.watermark import keys
+from tests.simulation.alert_commands import MODELS
 from tests.simulation.histories import rfc3339
 
 MINUTE = 60_000
-MODELS = ("churn", "fraud", "digits", "routing/é", "churn-shadow", "nobody")
 TOO_FAR_MS = 2_000_000_000_000  # in 2033; some lines of the histories have later times
 DECODERS: dict[str, Callable[..., Any]] = {
     PREDICTIONS: decode_predictions,
     GROUND_TRUTH: decode_truths,
     TICKS: decode_ticks,
 }
-DECODERS[REGISTRY_COMMANDS] = decode_commands
+DECODERS |= COMMAND_DECODERS
 ROUNDS_WITHOUT_NEWS = 200
 
 
@@ -150,7 +150,7 @@ class Live:
         """Write all input topics to a recorded log folder, as an export does."""
         folder.mkdir(parents=True)
         rejects = self.rejects()
-        for topic in (PREDICTIONS, GROUND_TRUTH, TICKS, REGISTRY_COMMANDS):
+        for topic in (PREDICTIONS, GROUND_TRUTH, TICKS, *COMMANDS):
             lines = []
             for partition in range(
                 max(self.config.kafka.input_partitions, self.config.kafka.partitions)
@@ -165,7 +165,7 @@ class Live:
                     ):
                         continue
                     rows = [] if mark else DECODERS[topic]([record.value], [0])[0]
-                    if topic == REGISTRY_COMMANDS and not all(
+                    if topic in COMMANDS and not all(
                         self._at_home(row.model_name, partition) for row in rows
                     ):
                         continue
@@ -187,7 +187,7 @@ class Live:
         Conflicts are left out: the replay detects them again.
         """
         found = {}
-        for topic in (PREDICTIONS, GROUND_TRUTH, TICKS, REGISTRY_COMMANDS):
+        for topic in (PREDICTIONS, GROUND_TRUTH, TICKS, *COMMANDS):
             for _, record in self.bus.all(f"{topic}.dlq"):
                 of = record.headers
                 if of["dlq_reason"] != "conflict":

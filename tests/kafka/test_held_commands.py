@@ -17,7 +17,6 @@ from driftline.agents.kafka.stages.downstream import PANES_S, DownstreamProcesso
 from driftline.agents.kafka.stages.held_commands import HeldCommands
 from driftline.agents.kafka.stages.provisional_budget import ProvisionalBudget, ProvisionalTimer
 from driftline.agents.recorded.registry_log import RecordedCommands
-from driftline.agents.recorded.topic_log import Position
 from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.config import parse_config
 from driftline.schemas.topics import REGISTRY_COMMANDS, REGISTRY_EVENTS, WINDOW_PARTIALS
@@ -48,7 +47,7 @@ def names(records: list[Record]) -> list[str]:
 
 def test_a_command_is_released_once_before_the_first_moment_after_its_time() -> None:
     held = HeldCommands(MemoryState())
-    held.add(20, command("a", 20))
+    held.add(REGISTRY_COMMANDS, 20, command("a", 20))
     assert (names(held.release_before(20)), len(held)) == ([], 1)
     assert (names(held.release_before(21)), len(held)) == (["a"], 0)
     assert names(held.release_before(None)) == []
@@ -59,7 +58,7 @@ def test_a_command_with_an_earlier_time_waits_for_its_predecessor() -> None:
     #   counts   10     30     30     30     40
     held = HeldCommands(MemoryState())
     for name, at_ms in (("a", 10), ("b", 30), ("c", 20), ("d", 30), ("e", 40)):
-        held.add(at_ms, command(name, at_ms))
+        held.add(REGISTRY_COMMANDS, at_ms, command(name, at_ms))
     assert names(held.release_before(30)) == ["a"]
     assert names(held.release_before(31)) == ["b", "c", "d"]
     assert names(held.release_before(None)) == ["e"]
@@ -69,10 +68,10 @@ def test_the_state_holds_the_waiting_commands_and_nothing_else() -> None:
     state = MemoryState()
     held = HeldCommands(state)
     for number in range(3):
-        held.add(number, command(str(number), number))
+        held.add(REGISTRY_COMMANDS, number, command(str(number), number))
     assert names(HeldCommands(state).release_before(1)) == ["0"]
     again = HeldCommands(state)
-    again.add(0, command("late", 0))
+    again.add(REGISTRY_COMMANDS, 0, command("late", 0))
     assert names(HeldCommands(state).release_before(None)) == ["1", "2", "late"]
     assert len(state.values) == 1, "the numbers of the queue"
 
@@ -89,7 +88,10 @@ def test_commands_are_released_as_in_a_replay_despite_crashes(tmp_path: Path, se
     # Event time passes a moment only after all commands with an earlier time have been read.
     moments = sorted(BEGIN + random.randrange(70) * MINUTE for _ in range(random.randrange(12)))
     replayed = RecordedCommands(
-        path, Position(), latest_ms=BEGIN + DAY, write_rejected=lambda portion: None
+        {REGISTRY_COMMANDS: path},
+        {},
+        latest_ms=BEGIN + DAY,
+        write_rejected=lambda topic, portion: None,
     )
     state, read = MemoryState(), 0
     held = HeldCommands(state)
@@ -101,7 +103,7 @@ def test_commands_are_released_as_in_a_replay_despite_crashes(tmp_path: Path, se
         ]
         upto = max([read, *(number + 1 for number in due)])
         for value in values[read : random.randint(upto, len(values))]:
-            held.add(json.loads(value)["timestamp"], value)
+            held.add(REGISTRY_COMMANDS, json.loads(value)["timestamp"], value)
             read += 1
             if random.random() < 0.2:
                 held = HeldCommands(state)

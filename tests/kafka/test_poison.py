@@ -26,7 +26,14 @@ pytestmark = pytest.mark.kafka
 SMALL = "input_partitions = 2\npartitions = 2\nreplication_factor = 1\nsession_timeout = '6s'"
 DATA_CLOCK = 'run.clock = "data"\nrun.outcomes = true'
 START_MS = 1_700_000_000_000
-INPUTS = ("predictions", "ground-truth", "ticks", "registry-commands", "window-partials")
+INPUTS = (
+    "predictions",
+    "ground-truth",
+    "ticks",
+    "registry-commands",
+    "alert-commands",
+    "window-partials",
+)
 FOREIGN = {
     "schema_registry": b"\0\0\0\0\x11\x02a\x0echurn\xff",
     "avro": b"Obj\x01\x04\x14avro.codec\x08null\0\xff",
@@ -127,7 +134,7 @@ def test_poison_of_any_kind_is_put_aside_and_the_rows_around_it_are_joined(
     rejected = {topic: sum(counts.values()) for topic, counts in summary.rejected.items()}
     del expected["window-partials"]
     assert rejected == expected
-    for topic in ("predictions", "ground-truth", "registry-commands"):
+    for topic in ("predictions", "ground-truth", "registry-commands", "alert-commands"):
         assert summary.rejected[topic].keys() >= {"tombstone", "empty", *FOREIGN}
 
 

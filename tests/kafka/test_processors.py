@@ -20,11 +20,14 @@ from driftline.agents.kafka.broker.wire import partition_of
 from driftline.agents.kafka.stages.join import DEFERRED_MS
 from driftline.agents.kafka.tools.finish_protocol import Finish
 from driftline.schemas.config import load_config
-from driftline.schemas.decode import decode_commands, decode_predictions
+from driftline.schemas.decode import COMMAND_DECODERS, decode_predictions
 from driftline.schemas.settings import Config
 from driftline.schemas.times import parse_time
 from driftline.schemas.topics import (
+    ALERT_COMMANDS,
+    ALERT_EVENTS,
     ALERTS,
+    COMMANDS,
     DRIFT,
     GROUND_TRUTH,
     HISTOGRAMS,
@@ -43,6 +46,7 @@ from driftline.schemas.topics import (
 from tests import crowded_features
 from tests.kafka.live import MINUTE, Live, command, feed
 from tests.seeds import quick_and_slow
+from tests.simulation.alert_commands import alert_command, alert_rules
 from tests.simulation.histories import BEGIN, HOUR, write
 
 RESULTS = (
@@ -51,15 +55,25 @@ RESULTS = (
     HISTOGRAMS,
     DRIFT,
     ALERTS,
+    ALERT_EVENTS,
     RECOMMENDATIONS,
     REGISTRY_EVENTS,
     REGISTRY_EFFECTS,
     REGISTRY,
     REFERENCE_PROFILES,
 )
-FOLLOWED = (REGISTRY_EVENTS, REGISTRY_EFFECTS, REFERENCE_PROFILES)
+FOLLOWED = (REGISTRY_EVENTS, REGISTRY_EFFECTS, REFERENCE_PROFILES, ALERT_EVENTS)
 # Distance between a command's time and the latest time sent so far.
 AHEAD = (0, 0, 1, 7 * MINUTE, HOUR, 30 * HOUR, 3_000 * HOUR)
+
+
+def with_rules(config: Config, rules: tuple[dict[str, Any], ...]) -> Config:
+    models = {
+        name: msgspec.structs.replace(model, rules=(*model.rules, *rules))
+        for name, model in config.models.items()
+    }
+    defaults = msgspec.structs.replace(config.defaults, rules=(*config.defaults.rules, *rules))
+    return msgspec.structs.replace(config, models=models, defaults=defaults)
 
 
 def config_of(log: Path, random: Random, clock: str) -> Config:
@@ -87,6 +101,8 @@ def run_live(
     now and then. `change` gives other settings, with which all tasks start again now and then.
     """
     config = config_of(log, random, clock)
+    if commands and not config.defaults.rules:
+        config = with_rules(config, alert_rules(random))
     live = Live(config, random, BEGIN - HOUR if clock == "wall" else BEGIN + 10_000 * HOUR)
     slow = {
         place: random.choice((0, 0, MINUTE, 20 * MINUTE, 90 * MINUTE))
@@ -112,7 +128,9 @@ def run_live(
             if random.random() < 0.3:
                 live.some(random.randrange(4))
         if commands and random.random() < 0.3:
-            model, value = command(
+            topic = random.choice(COMMANDS)
+            draw = command if topic == REGISTRY_COMMANDS else alert_command
+            model, value = draw(
                 random,
                 number,
                 until + random.choice(AHEAD) if timely else min(live.clock_ms, until),
@@ -120,7 +138,7 @@ def run_live(
             number += 1
             # Some producers have another partitioner.
             place = random.randrange(config.kafka.partitions) if random.random() < 0.3 else None
-            live.send(REGISTRY_COMMANDS, place, model.encode(), value)
+            live.send(topic, place, model.encode(), value)
             if timely and place is not None:
                 live.rest()  # otherwise forwarded commands may arrive too late
         if losses and random.random() < 0.2:
@@ -405,13 +423,16 @@ def test_commands_of_recorded_history_take_effect_at_their_event_time(
         f"seed {seed}, {partitions}, finish {finish}: {len(found)} records differ, first "
         f"{found[:2]}"
     )
-    answered = {json.loads(event)["command_id"] for _, event in emitted_live(live, REGISTRY_EVENTS)}
-    sent = {
-        row.command_id
-        for _, record in live.bus.all(REGISTRY_COMMANDS)
-        for row in decode_commands([record.value], [0])[0]
-    }
-    assert sent <= answered or not finish
+    acts = Counter(json.loads(event)["event"] for _, event in emitted_live(live, ALERT_EVENTS))
+    print(f"seed {seed}: {len(live.bus.all(ALERTS))} alerts, {dict(acts)}")
+    for topic, answers in ((REGISTRY_COMMANDS, REGISTRY_EVENTS), (ALERT_COMMANDS, ALERT_EVENTS)):
+        answered = {json.loads(event)["command_id"] for _, event in emitted_live(live, answers)}
+        sent = {
+            row.command_id
+            for _, record in live.bus.all(topic)
+            for row in COMMAND_DECODERS[topic]([record.value], [0])[0]
+        }
+        assert sent <= answered or not finish
 
 
 @pytest.mark.parametrize("seed", quick_and_slow(range(20, 28), 3))

@@ -28,6 +28,7 @@ INPUTS = {"predictions", "ground-truth", "ticks"}
 RESULTS = {
     *("window-partials", "outcomes", "metrics", "histograms", "drift", "alerts", "recommendations"),
     *("registry-commands", "registry-events", "registry-effects", "registry"),
+    *("alert-commands", "alert-events"),
     "reference-profiles",
     "model-labels",
 }
@@ -36,6 +37,7 @@ DEAD_LETTERS = {
     "ground-truth.dlq",
     "ticks.dlq",
     "registry-commands.dlq",
+    "alert-commands.dlq",
     "window-partials.dlq",
 }
 
@@ -99,7 +101,10 @@ def test_topics_are_created_from_the_table_and_the_configuration(names: Names) -
     assert {name: topic.partitions for name, topic in found.items()} == {
         **dict.fromkeys(INPUTS, 3),
         **dict.fromkeys(RESULTS, 2),
-        **{name: 2 if name.startswith(("registry", "window")) else 3 for name in DEAD_LETTERS},
+        **{
+            name: 2 if name.startswith(("alert", "registry", "window")) else 3
+            for name in DEAD_LETTERS
+        },
         f"{names.app}-join-changelog": 3,
         f"{names.app}-downstream-changelog": 2,
         "driftline-owner": 1,

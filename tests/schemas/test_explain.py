@@ -48,6 +48,12 @@ def test_plain_value_has_no_aliases() -> None:
 
 
 def test_only_input_topics_can_be_explained() -> None:
-    assert EXPLAINED_TOPICS == ("predictions", "ground-truth", "ticks", "registry-commands")
+    assert EXPLAINED_TOPICS == (
+        "predictions",
+        "ground-truth",
+        "ticks",
+        "registry-commands",
+        "alert-commands",
+    )
     with pytest.raises(ValueError, match="'metrics' is not an input topic"):
         explain(b"{}", "metrics")

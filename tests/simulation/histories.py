@@ -15,6 +15,7 @@ from random import Random
 from typing import Any
 
 from tests.oracle.recorded import label_text
+from tests.simulation.alert_commands import alert_command, alert_rules
 from tests.simulation.label_spellings import STRAYS, Spelling, spelling
 from tests.simulation.wrong_lines import Event, wrong_prediction, wrong_truth
 
@@ -149,7 +150,7 @@ def write(
     ids: int | None = None,
 ) -> None:
     """Write predictions.jsonl, ground-truth.jsonl and driftline.toml of history number `seed` to
-    `folder`, and in some histories registry-commands.jsonl.
+    `folder`, and in some histories registry-commands.jsonl and alert-commands.jsonl.
 
     Parameters
     ----------
@@ -160,7 +161,8 @@ def write(
         True adds a line of 2 MiB to each topic.
     everything
         True keeps the default rules, the last-n and deployment figures, a reference of a few hours,
-        and configures no positive label. The oracle does not cover these, but two runs must agree.
+        configures no positive label, and in some histories adds rules that often fire and people
+        who act on their alerts. The oracle does not cover these, but two runs must agree.
     ids
         Number of predictions; None draws it.
     """
@@ -185,6 +187,26 @@ def write(
     commands = b"".join(line + b"\n" for _, line in sorted(history.label_commands()))
     if commands:
         (folder / "registry-commands.jsonl").write_bytes(commands)
+    if everything:
+        # Drawn apart, so that the history is the same as without them.
+        write_alert_commands(folder, plan, Random(f"alerts of {seed}"))
+
+
+def write_alert_commands(folder: Path, plan: HistoryPlan, random: Random) -> None:
+    """Add alert commands to half of the histories, and rules that they are about."""
+    if random.random() < 0.5:
+        return
+    with (folder / "driftline.toml").open("a", encoding="utf-8") as file:
+        for rule in alert_rules(random):
+            values = "\n".join(f"{name} = {json.dumps(value)}" for name, value in rule.items())
+            file.write(f"[[defaults.rules]]\n{values}\n")
+    times = sorted(
+        BEGIN + random.randrange(plan.span + plan.label_horizon)
+        for _ in range(random.randrange(40))
+    )
+    series = [(kind.model, version) for kind in plan.kinds for version in kind.versions]
+    lines = [alert_command(random, number, time, series)[1] for number, time in enumerate(times)]
+    (folder / "alert-commands.jsonl").write_bytes(b"".join(line + b"\n" for line in lines))
 
 
 def draw_plan(random: Random, *, late: bool, everything: bool) -> HistoryPlan:

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from driftline.agents.state.dict_state import MemoryState
+from driftline.schemas.alert_commands import AlertCommand
 from driftline.schemas.results import WindowFigures, encode
 from driftline.schemas.settings import Config, ModelConfig, ReferenceSpan
 from driftline.schemas.times import DAY_MS, HOUR_MS
 from driftline.streams.decide import Decide
+from driftline.streams.decide.alert_acts import ReceivedCommand
 from driftline.streams.decide.rule import MetricRule
 from driftline.streams.decide.rule_builder import build_rules
 from driftline.streams.decide.rules.performance_drop import PerformanceDropRule
@@ -303,3 +305,26 @@ def test_alerts_and_state_do_not_depend_on_how_batches_are_cut_nor_on_repetition
             place += size
         assert [encode(alert) for alert in run.emitted] == expected, f"seed {seed}"
         assert run.state.values == whole.state.values
+
+
+def test_an_accepted_level_is_the_baseline_from_the_begin_of_the_change_on() -> None:
+    run = Run()
+    low = (77, 64, 23, 12)
+    run.feed(*days(0, 50, STEADY))
+    (fired,) = run.feed(*days(50, 70, low))
+    command = AlertCommand(
+        command_id="c1",
+        command="accept",
+        model_name="churn",
+        timestamp="2026-03-12T00:00:00Z",
+        requested_by="ann",
+        params={"fingerprint": fired.fingerprint},
+    )
+    answer, ended = run.feed(ReceivedCommand(command, 0), topic="alert-commands")
+    assert (answer.event, ended.change, ended.status) == ("accept", "accepted", "resolved")
+    # 20 of the 30 days of the new baseline are there: 10 more are not judged, the level is kept.
+    assert run.feed(*days(70, 120, low)) == []
+    (again,) = run.feed(*days(120, 150, (77, 64, 23, 6)))
+    assert again.status == "firing"
+    assert again.baseline == pytest.approx(12 / 23)
+    assert again.details["recalls"]["yes"]["n_before"] == 23 * 70  # days 50 to 120

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Final
 
 from driftline.schemas.kafka_settings import KafkaSettings
-from driftline.schemas.topics import JOINED, REGISTRY_COMMANDS, SOURCES, WINDOW_PARTIALS
+from driftline.schemas.topics import COMMANDS, JOINED, SOURCES, WINDOW_PARTIALS
 from driftline.streams import pipeline
 
 JOIN: Final = "join"
@@ -28,7 +28,7 @@ REKEY: Final = "rekey"
 
 INPUTS: Final = {
     JOIN: JOINED,
-    DOWNSTREAM: (WINDOW_PARTIALS, REGISTRY_COMMANDS),
+    DOWNSTREAM: (WINDOW_PARTIALS, *COMMANDS),
     REKEY: tuple(SOURCES.values()),
 }
 """Input topics of each kind of task, without prefix."""

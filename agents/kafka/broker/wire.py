@@ -22,6 +22,7 @@ from driftline.schemas.rejects import Reject
 from driftline.schemas.results import encode
 from driftline.schemas.times import format_time
 from driftline.schemas.topics import (
+    ALERT_EVENTS,
     ALERTS,
     DRIFT,
     HISTOGRAMS,
@@ -47,6 +48,7 @@ _TIME_OF: Final = {
     HISTOGRAMS: "window_end_ms",
     DRIFT: "window_end_ms",
     ALERTS: "at_ms",
+    ALERT_EVENTS: "at",
     RECOMMENDATIONS: "at_ms",
     REGISTRY_EVENTS: "at",
     REGISTRY_EFFECTS: "frontier",

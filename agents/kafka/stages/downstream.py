@@ -24,14 +24,14 @@ from driftline.agents.kafka.task.input_positions import Loss
 from driftline.agents.kafka.task.processor import ProcessorFactory
 from driftline.agents.label_notes import log_labels
 from driftline.agents.uncounted_rows import BatchTally, of_unwatched
-from driftline.schemas.decode import decode_commands
+from driftline.schemas.decode import COMMAND_DECODERS
 from driftline.schemas.events import Tick
 from driftline.schemas.rejects import Reject
 from driftline.schemas.results import RegistryEffect, encode
 from driftline.schemas.settings import Config
 from driftline.schemas.times import format_time, parse_time
 from driftline.schemas.topics import (
-    REGISTRY_COMMANDS,
+    COMMANDS,
     REGISTRY_EFFECTS,
     TICKS,
     WINDOW_PARTIALS,
@@ -90,7 +90,7 @@ class DownstreamProcessor:
         another format.
     """
 
-    inputs: tuple[str, ...] = (WINDOW_PARTIALS, REGISTRY_COMMANDS)
+    inputs: tuple[str, ...] = (WINDOW_PARTIALS, *COMMANDS)
 
     def __init__(
         self,
@@ -217,9 +217,7 @@ class DownstreamProcessor:
         ]
         # Commands between the stages are not emitted: the events that follow from them are.
         emitted = [
-            record
-            for record in records
-            if record.topic not in (REGISTRY_COMMANDS, UNWATCHED_FEATURES)
+            record for record in records if record.topic not in (*COMMANDS, UNWATCHED_FEATURES)
         ]
         for some in in_slices(emitted):
             yield
@@ -233,7 +231,7 @@ class DownstreamProcessor:
         """Whether commands are unread under the data clock: one of them may take effect before the
         next pane.
         """
-        return self._config.clock == "data" and REGISTRY_COMMANDS in self._unread
+        return self._config.clock == "data" and not self._unread.isdisjoint(COMMANDS)
 
     def tally(self) -> BatchTally:
         """Rows that were read and rows that do not count, since the last call."""
@@ -298,7 +296,8 @@ class DownstreamProcessor:
 
     def _take_commands(self, received: ReceivedRecords) -> None:
         now_ms = self._clock()
-        commands, good, rejects = decode_commands(
+        topic = received.topic
+        commands, good, rejects = COMMAND_DECODERS[topic](
             received.values,
             received.offsets,
             now_ms + max(0, self._ahead()) + self._config.max_ahead_ms,
@@ -309,7 +308,7 @@ class DownstreamProcessor:
             else {}
         )
         rejects = received.explained(rejects)
-        self._taken.add_rejects(REGISTRY_COMMANDS, self._partition, rejects)
+        self._taken.add_rejects(topic, self._partition, rejects)
         for reject in rejects:
             self._forwarded.append(
                 dead_letter_at(
@@ -323,21 +322,19 @@ class DownstreamProcessor:
         for at, command in zip(good, commands, strict=True):
             target = partition_of(command.model_name, self._config.kafka.partitions)
             if target == self._partition:
-                self._commands.append(
-                    (Record(REGISTRY_COMMANDS, command), received.values[at] or b"")
-                )
+                self._commands.append((Record(topic, command), received.values[at] or b""))
             else:
                 # A producer with another partitioner, such as kcat's CRC32, sent the command to a
                 # partition that is not the target partition of its model.
                 self._forwarded.append(
-                    Outgoing(REGISTRY_COMMANDS, target, command.key().encode(), received.values[at])
+                    Outgoing(topic, target, command.key().encode(), received.values[at])
                 )
 
     def _execute(self, taken: Sequence[tuple[Record, bytes]]) -> list[Record]:
         """Execute commands; under the data clock, hold them until their time comes."""
         if self._config.clock == "data":
             for command, value in taken:
-                self._held.add(parse_time(command.value.timestamp), value)
+                self._held.add(command.topic, parse_time(command.value.timestamp), value)
             return []
         # Commands may have been held while the data clock was configured.
         commands = [*self._held.release_before(None), *(command for command, _ in taken)]

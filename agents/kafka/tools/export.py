@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +31,7 @@ from driftline.agents.recorded.dead_letters import dead_letter
 from driftline.agents.recorded.export_manifest import SETTINGS_FILE, ExportManifest, Range
 from driftline.agents.recorded.topic_log import ExportedLine, LiveReject
 from driftline.schemas.decode import (
-    decode_commands,
+    COMMAND_DECODERS,
     decode_predictions,
     decode_ticks,
     decode_truths,
@@ -39,10 +40,10 @@ from driftline.schemas.rejects import Reject
 from driftline.schemas.setting_changes import settings_toml
 from driftline.schemas.times import parse_time
 from driftline.schemas.topics import (
+    COMMANDS,
     GROUND_TRUTH,
     METRICS,
     PREDICTIONS,
-    REGISTRY_COMMANDS,
     REGISTRY_EFFECTS,
     REGISTRY_EVENTS,
     TICKS,
@@ -84,7 +85,7 @@ def export(
         Range of broker timestamps of the records, in ms since the epoch.
     outputs
         Whether to export output topics too. A replay does not need them; `--follow` needs
-        `registry-events`, `registry-effects` and `reference-profiles`.
+        `registry-events`, `registry-effects`, `reference-profiles` and `alert-events`.
     on_progress
         Called with a topic and the number of lines written so far.
 
@@ -158,9 +159,9 @@ def export(
 
 
 def _commands(
-    values: Sequence[bytes], offsets: Sequence[int]
+    topic: str, values: Sequence[bytes], offsets: Sequence[int]
 ) -> tuple[list[_TimedCommand], Sequence[int], list[Reject]]:
-    commands, good, rejects = decode_commands(values, offsets)
+    commands, good, rejects = COMMAND_DECODERS[topic](values, offsets)
     return (
         [_TimedCommand(parse_time(command.timestamp), command.model_name) for command in commands],
         good,
@@ -177,7 +178,7 @@ _EVENT_TIMES: Final[dict[str, Decode]] = {
     PREDICTIONS: decode_predictions,
     GROUND_TRUTH: decode_truths,
     TICKS: decode_ticks,
-    REGISTRY_COMMANDS: _commands,
+    **{topic: partial(_commands, topic) for topic in COMMANDS},
 }
 
 
@@ -221,7 +222,7 @@ def _timed(
         )
         times = {index: row.timestamp_ms for index, row in zip(good, rows, strict=True)}
         elsewhere: set[int] = set()
-        if wanted.topic == REGISTRY_COMMANDS:
+        if wanted.topic in COMMANDS:
             targets = (
                 (index, partition_of(row.model_name, partitions))
                 for index, row in zip(good, rows, strict=True)

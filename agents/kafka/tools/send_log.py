@@ -21,13 +21,13 @@ from driftline.agents.recorded.lines import LineFile, LogError
 from driftline.agents.recorded.row_order import RowOrder, graces_ms, look, sort_file
 from driftline.agents.recorded.sort_by_time import NUMBER_BYTES
 from driftline.agents.recorded.topic_log import exported_value, is_exported
-from driftline.schemas.decode import decode_commands, decode_predictions, decode_truths
+from driftline.schemas.decode import COMMAND_DECODERS, decode_predictions, decode_truths
 from driftline.schemas.settings import Config
 from driftline.schemas.times import MAX_TIME_MS, parse_time
-from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS, REGISTRY_COMMANDS, TICKS
+from driftline.schemas.topics import COMMANDS, GROUND_TRUTH, PREDICTIONS, TICKS
 from driftline.streams.log_order import merge_sources
 
-SENT_TOPICS: Final = (PREDICTIONS, GROUND_TRUTH, REGISTRY_COMMANDS)
+SENT_TOPICS: Final = (PREDICTIONS, GROUND_TRUTH, *COMMANDS)
 FLUSH_S: Final = 120.0
 PROGRESS_EVERY: Final = 10_000
 _Sent = tuple[str, bytes | None, bytes]
@@ -47,8 +47,8 @@ def send_log(
     Parameters
     ----------
     folder
-        Folder with `predictions.jsonl` and optionally `ground-truth.jsonl` and
-        `registry-commands.jsonl`, plain or exported.
+        Folder with `predictions.jsonl` and optionally `ground-truth.jsonl`,
+        `registry-commands.jsonl` and `alert-commands.jsonl`, plain or exported.
     per_second
         Limit of records per second.
     keep_order
@@ -135,7 +135,7 @@ def _send(
             except BufferError:  # its queue is full
                 producer.poll(0.05)
         counts[topic] += 1
-        if topic == REGISTRY_COMMANDS:
+        if topic in COMMANDS:
             # The command must be on the topic before any row with a later time is sent: producers
             # keep no order between topics.
             producer.flush(FLUSH_S)
@@ -190,5 +190,5 @@ def _time_ms(row: Any) -> int:
 _DECODE: Final[dict[str, Any]] = {
     PREDICTIONS: decode_predictions,
     GROUND_TRUTH: decode_truths,
-    REGISTRY_COMMANDS: decode_commands,
+    **COMMAND_DECODERS,
 }

@@ -252,6 +252,15 @@ def without_change(history: RateHistory, since: int = 0) -> RateHistory:
     )
 
 
+def accepted(history: RateHistory) -> RateHistory:
+    """The history after the level since the open change was accepted: what lies before it is
+    forgotten, and the days since are the begin of the baseline. The dispersion stays.
+    """
+    if history.changed_ms is None:
+        return history
+    return msgspec.structs.replace(history, before=None, changed_ms=None)
+
+
 def _days(history: RateHistory) -> int:
     """Days with labels of a history without baseline."""
     return sum(block.days for block in history.blocks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import ClassVar, Self
 
 import msgspec
 
@@ -43,6 +43,8 @@ class CoverageRule(
     warning: Positive = 0.10
     error: Positive = 0.50
     clear: Positive = 0.05
+
+    accepts: ClassVar[bool] = True
 
     def daily(self) -> tuple[str, ...]:
         """The coverage."""

@@ -50,6 +50,7 @@ class DegradationRule(
     clear: Positive = 0.04
 
     judges_performance: ClassVar[bool] = True
+    accepts: ClassVar[bool] = True
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -71,7 +71,8 @@ class PerformanceDropRule(
     of all classes. `make bench-statistics` measures false alarms and delays.
 
     A change of the threshold in the registry moves recall and specificity on purpose, so the
-    baseline begins anew with it.
+    baseline begins anew with it. Where a person accepts an alert, it begins with the change that
+    the alert is about.
 
     Examples
     --------
@@ -95,6 +96,7 @@ class PerformanceDropRule(
     clear: Positive = 0.03
 
     judges_performance: ClassVar[bool] = True
+    accepts: ClassVar[bool] = True
 
     def lane(self) -> Lane:
         """The arrivals lane."""
@@ -160,6 +162,10 @@ class PerformanceDropRule(
         if history.changed_ms is None:
             return self._without_change(figures, history)
         return self._with_change(figures, history)
+
+    def accepted(self, history: RateHistory) -> RateHistory:
+        """The history whose baseline begins with the open change."""
+        return rate_history.accepted(history)
 
     def _without_change(
         self, figures: WindowFigures, history: RateHistory

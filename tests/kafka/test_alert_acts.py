@@ -1,0 +1,107 @@
+"""People's acts on alerts of a live run, with the verbs of `driftline alerts`, and their replay."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from driftline.agents.cli.program import driftline
+from driftline.agents.inprocess.replay import replay
+from driftline.agents.kafka.broker.topics import create
+from driftline.agents.kafka.tools.export import export
+from driftline.agents.kafka.tools.send_log import send_log
+from driftline.agents.sample_log import write_sample
+from tests.kafka.brokers import Names
+from tests.kafka.live_run import KAFKA, finish, result_differences
+from tests.kafka.worker_process import WorkerProcess
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+WAIT_S = 60.0
+
+
+class Console:
+    """The verbs of `driftline alerts` on the broker of a test."""
+
+    def __init__(self, names: Names, config: Path) -> None:
+        self.options = ["--broker", names.servers, "--config", str(config)]
+
+    def run(self, *words: str) -> Result:
+        return CliRunner().invoke(driftline, ["alerts", *words, *self.options])
+
+    def read(self, *words: str) -> Any:
+        result = self.run(*words, "--json")
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    def act(self, *words: str) -> Result:
+        return self.run(*words, "--by", "ann", "--wait", f"{WAIT_S}")
+
+    def open_alert(self) -> dict[str, Any]:
+        """The only open alert, once there is one."""
+        until_s = time.monotonic() + WAIT_S
+        while not (rows := self.read("list")) and time.monotonic() < until_s:
+            time.sleep(0.5)
+        (row,) = rows
+        assert isinstance(row, dict)
+        return row
+
+
+def test_acts_on_a_live_alert_are_answered_recorded_and_replayed(
+    names: Names, tmp_path: Path
+) -> None:
+    write_sample(tmp_path)
+    # At the end of time a command is carried out at once.
+    config = 'run.clock = "data"\n' + (tmp_path / "driftline.toml").read_text()
+    toml, connection = names.toml(config, kafka=KAFKA), names.connection(config, kafka=KAFKA)
+    create(connection)
+    (tmp_path / "live.toml").write_text(toml, encoding="utf-8")
+    console = Console(names, tmp_path / "live.toml")
+    worker = WorkerProcess(tmp_path, toml, name="w").start()
+    try:
+        worker.until_ready()
+        send_log(connection, tmp_path / "sample-log", keep_order=True)
+        finish(tmp_path / "live.toml", [worker])
+        fired = console.open_alert()
+        assert (fired["rule"], fired["status"]) == ("f1_low", "firing")
+
+        taken = console.act("ack", fired["fingerprint"][:6], "--reason", "on it")
+        assert (taken.exit_code, taken.stdout) == (0, f"acknowledge: {fired['alert_id']}\n")
+        quiet = console.act("silence", "--model", "churn", "--for", "900w", "--id", "long")
+        assert quiet.exit_code == 0, quiet.output
+        worker.kill()  # what it committed is there again
+        worker.start()
+        row = console.open_alert()
+        assert (row["status"], row["silenced_by"]) == ("silenced", ["long"])
+        assert row["acknowledged"]["by"] == "ann"
+        assert [each["id"] for each in console.read("silences")] == ["long"]
+        loud = console.act("unsilence", "long", "--model", "churn")
+        assert loud.exit_code == 0, loud.output
+        wrong = console.act("silence", "--model", "churn", "--for", "1h", "--name", "f1_lo")
+        assert wrong.exit_code == 1
+        assert "rejected: silence: churn has no rule 'f1_lo'" in wrong.stdout
+        assert "f1_low" in [rule["name"] for rule in console.read("rules", "--model", "churn")]
+        worker.terminate()
+    finally:
+        worker.kill()
+    assert [each["change"] for each in console.read("show", fired["fingerprint"])] == [
+        "firing",
+        "acknowledged",
+        "silenced",
+        "unsilenced",
+    ]
+    export(connection, tmp_path / "export")
+    settings = names.config(config, kafka=KAFKA)
+    replay(
+        tmp_path / "export",
+        tmp_path / "replayed",
+        settings,
+        partitions=settings.kafka.input_partitions,
+        follow=True,
+    )
+    assert result_differences(tmp_path) == {}

@@ -1,0 +1,80 @@
+"""Rules that often fire, and what people do about their alerts, drawn at random."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+from driftline.schemas.times import MINUTE_MS, format_time
+
+SERIES = (
+    ("churn", "1.4.1"),
+    ("churn", "1.4.2"),
+    ("fraud", "2.0.0"),
+    ("digits", "0.9.0"),
+    ("digits", "1.0.0"),
+    ("routing/é", "7"),
+)
+WRONG_SERIES = (("nobody", "1"), ("churn", "9.9.9"), ("fraud", "9.9.9"), ("digits", "7"))
+MODELS = ("churn", "fraud", "digits", "routing/é", "churn-shadow", "nobody")
+
+
+def alert_command(
+    random: Random, number: int, at_ms: int, series: Sequence[tuple[str, str]] = SERIES
+) -> tuple[str, bytes]:
+    """An alert command for the rules of `alert_rules`, with its model; some are invalid, one in
+    twenty is unreadable.
+
+    Parameters
+    ----------
+    series
+        Models with a version each, one of which it is about.
+    """
+    model, version = random.choice(series if random.random() < 0.9 else WRONG_SERIES)
+    rule = f"busy-{random.randrange(3)}"
+    what = random.choice(
+        ("acknowledge", "unacknowledge", "accept", "silence", "silence", "unsilence", "unheard-of")
+    )
+    params: dict[str, Any] = {"rule": rule, "model_version": version}
+    if what == "silence":
+        params = {
+            "id": f"quiet-{random.randrange(6)}",
+            "rule": random.choice(("*", rule, "busy-?")),
+            "model_version": random.choice(("*", "*", version)),
+        }
+        if random.random() < 0.3:
+            params["starts_at"] = at_ms + random.randrange(-60, 180) * MINUTE_MS
+        if random.random() < 0.5:
+            params["ends_at"] = at_ms + random.randrange(-60, 600) * MINUTE_MS
+        else:
+            params["duration"] = random.choice(("30m", "2h", "1d"))
+    elif what == "unsilence":
+        params = {"id": f"quiet-{random.randrange(6)}"}
+    value = {
+        "command_id": f"{random.randrange(number + 1)}" if random.random() < 0.2 else f"{number}",
+        "command": what,
+        "model_name": model,
+        "timestamp": format_time(at_ms),
+        "requested_by": random.choice(("ann", "bob")),
+        "params": params,
+    }
+    if random.random() < 0.05:
+        del value["command"]
+    return model, json.dumps(value).encode()
+
+
+def alert_rules(random: Random) -> tuple[dict[str, Any], ...]:
+    """One to three rules that often fire."""
+    return tuple(
+        {
+            "type": "threshold",
+            "name": f"busy-{number}",
+            "metric": "throughput",
+            "above": random.choice((0.0002, 0.0005, 0.001)),
+            "min_samples": random.choice((1, 3)),
+            "cool_down": random.choice(("0s", "3h")),
+        }
+        for number in range(random.randint(1, 3))
+    )

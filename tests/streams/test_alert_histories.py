@@ -1,0 +1,332 @@
+"""Drawn histories of figures and of people's acts, against slow and obvious code that follows the
+documented rules: one firing and one end per episode, silences and acknowledgements honoured, and
+the same records however the history is cut.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftline.agents.state.dict_state import MemoryState
+from driftline.schemas.alert_commands import AlertCommand
+from driftline.schemas.results import encode
+from driftline.schemas.settings import Config, ModelConfig
+from driftline.schemas.times import DAY_MS, format_time
+from driftline.streams.decide import Decide
+from driftline.streams.decide.alert_acts import ReceivedCommand
+from driftline.streams.stage import Batch
+from tests.streams.figures import START_MS, entry, metric
+
+VERSIONS = ("1.0.0", "2.0.0")
+USUAL = 0.9
+LOW = {
+    "type": "threshold",
+    "name": "low",
+    "metric": "f1",
+    "window": "1d",
+    "maturity": "1d",
+    "below": 0.8,
+    "clear": 0.85,
+    "for": 2,
+    "cool_down": "3d",
+}
+DROP = {
+    "type": "degradation",
+    "name": "drop",
+    "metric": "f1",
+    "window": "1d",
+    "maturity": "1d",
+    "warning": 0.05,
+    "critical": 0.99,
+    "clear": 0.04,
+    "for": 1,
+}
+FOR = {"low": 2, "drop": 1}
+COOL_DOWN_DAYS = {"low": 3, "drop": 0}
+VALUES = (0.5, 0.7, 0.78, 0.82, 0.87, 0.9)
+FEW = None
+"""A day with too few rows to be judged."""
+
+Day = tuple[float | None, float | None]
+Act = tuple[str, dict[str, Any]]
+
+days = st.tuples(*(st.sampled_from((*VALUES, 0.5, 0.9, FEW)) for _ in VERSIONS))
+targets = st.fixed_dictionaries(
+    {"rule": st.sampled_from(("low", "drop")), "model_version": st.sampled_from(VERSIONS)}
+)
+spans = st.fixed_dictionaries(
+    {
+        "id": st.sampled_from("abc"),
+        "rule": st.sampled_from(("*", "low", "d*")),
+        "model_version": st.sampled_from(("*", "1.*", "2.0.0")),
+        "begins_in": st.sampled_from((None, 0, 1, 3)),
+        "days": st.sampled_from((0, 1, 2, 5)),
+    }
+)
+acts = st.one_of(
+    st.tuples(st.sampled_from(("acknowledge", "acknowledge", "unacknowledge", "accept")), targets),
+    st.tuples(st.just("silence"), spans),
+    st.tuples(st.just("unsilence"), st.fixed_dictionaries({"id": st.sampled_from("abcd")})),
+)
+histories = st.lists(st.one_of(days, days, acts), min_size=1, max_size=40)
+
+
+@dataclass
+class Episode:
+    """An alert of the slow code."""
+
+    bad_days: int = 0
+    is_open: bool = False
+    ended_day: int | None = None
+    taken_by: str | None = None
+    silences: list[str] = field(default_factory=list)
+    usual: float = USUAL
+    newest: float = USUAL
+
+
+class Slow:
+    """What the documentation says, step by step; times are in days."""
+
+    def __init__(self) -> None:
+        self.now = 1  # the day of a command before any figures
+        self.alerts = {(version, rule): Episode() for version in VERSIONS for rule in FOR}
+        self.fired: list[tuple[str, str]] = []  # open alerts in the order in which they fired
+        self.silences: dict[str, dict[str, Any]] = {}
+        self.told: list[tuple[Any, ...]] = []
+        self.answers: list[str] = []
+
+    def day(self, number: int, values: Day) -> None:
+        self.now = number + 1  # figures are known a day later
+        self.look_at_silences()
+        for version, value in zip(VERSIONS, values, strict=True):
+            for rule in FOR:
+                if value is FEW:
+                    self.alerts[version, rule].bad_days = 0
+                else:
+                    self.judge(version, rule, value)
+
+    def judge(self, version: str, rule: str, value: float) -> None:
+        alert = self.alerts[version, rule]
+        drop = (alert.usual - value) / alert.usual
+        is_bad = value < 0.8 if rule == "low" else drop > 0.05
+        is_good = value >= 0.85 if rule == "low" else drop <= 0.04
+        alert.bad_days = alert.bad_days + 1 if is_bad else 0
+        alert.newest = value
+        cooled = alert.ended_day is None or self.now >= alert.ended_day + COOL_DOWN_DAYS[rule]
+        if not alert.is_open and alert.bad_days >= FOR[rule] and cooled:
+            alert.is_open, alert.taken_by = True, None
+            self.fired.append((version, rule))
+            alert.silences = self.matching(version, rule)
+            self.tell(version, rule, "firing")
+        elif alert.is_open and is_good:
+            alert.silences = self.matching(version, rule)
+            self.end(version, rule, "resolved")
+
+    def end(self, version: str, rule: str, change: str) -> None:
+        alert = self.alerts[version, rule]
+        alert.is_open, alert.ended_day, alert.bad_days = False, self.now, 0
+        self.fired.remove((version, rule))
+        self.tell(version, rule, change)
+
+    def act(self, command: str, params: dict[str, Any], number: int) -> None:
+        done = getattr(self, command)(params, number)
+        self.answers.append(command if done else "rejected")
+        if done and "silence" in command:
+            self.look_at_silences()
+
+    def acknowledge(self, params: dict[str, Any], number: int) -> bool:
+        alert = self.alerts[params["model_version"], params["rule"]]
+        if not alert.is_open or alert.taken_by is not None:
+            return False
+        alert.taken_by = f"person {number}"
+        self.tell(params["model_version"], params["rule"], "acknowledged")
+        return True
+
+    def unacknowledge(self, params: dict[str, Any], number: int) -> bool:
+        alert = self.alerts[params["model_version"], params["rule"]]
+        if not alert.is_open or alert.taken_by is None:
+            return False
+        alert.taken_by = None
+        self.tell(params["model_version"], params["rule"], "unacknowledged")
+        return True
+
+    def accept(self, params: dict[str, Any], number: int) -> bool:
+        alert = self.alerts[params["model_version"], params["rule"]]
+        if not alert.is_open or params["rule"] != "drop":
+            return False
+        alert.usual = alert.newest
+        self.end(params["model_version"], params["rule"], "accepted")
+        return True
+
+    def silence(self, params: dict[str, Any], number: int) -> bool:
+        begin = self.now + (params["begins_in"] or 0)
+        if params["id"] in self.silences or params["days"] == 0:
+            return False
+        self.silences[params["id"]] = params | {"from": begin, "until": begin + params["days"]}
+        return True
+
+    def unsilence(self, params: dict[str, Any], number: int) -> bool:
+        return self.silences.pop(params["id"], None) is not None
+
+    def look_at_silences(self) -> None:
+        self.silences = {
+            name: each for name, each in self.silences.items() if each["until"] > self.now
+        }
+        for version, rule in self.fired:
+            alert, matching = self.alerts[version, rule], self.matching(version, rule)
+            if matching != alert.silences:
+                alert.silences = matching
+                self.tell(version, rule, "silenced" if matching else "unsilenced")
+
+    def matching(self, version: str, rule: str) -> list[str]:
+        return [
+            name
+            for name, each in self.silences.items()
+            if each["from"] <= self.now < each["until"]
+            and fnmatchcase(rule, each["rule"])
+            and fnmatchcase(version, each["model_version"])
+        ]
+
+    def tell(self, version: str, rule: str, change: str) -> None:
+        alert = self.alerts[version, rule]
+        if not alert.is_open:
+            status = "resolved"
+        elif alert.silences:
+            status = "silenced"
+        else:
+            status = "firing" if alert.taken_by is None else "acknowledged"
+        self.told.append((version, rule, change, status, alert.silences, alert.taken_by, self.now))
+
+
+def batches(history: list[Day | Act]) -> list[Batch]:
+    """The history as batches of stage 3: the registry, then a day or an act each."""
+    usual = {"metrics": {"f1": USUAL}, "daily_variance": {"f1": 0.0}, "days": 30}
+    entries = [entry("staging", baseline=usual, model_version=version) for version in VERSIONS]
+    made, day = [Batch(records={"registry": entries})], 0
+    for number, step in enumerate(history):
+        if isinstance(step[0], str):
+            records = [command(number, step[0], step[1], day)]
+            made.append(Batch(records={"alert-commands": records}))
+        else:
+            day += 1
+            figures = [
+                metric(
+                    START_MS + day * DAY_MS,
+                    {"f1": 0.1 if value is FEW else value},
+                    model_version=version,
+                    n=5 if value is FEW else 1000,
+                )
+                for version, value in zip(VERSIONS, step, strict=True)
+            ]
+            made.append(Batch(records={"metrics": figures}))
+    return made
+
+
+def command(number: int, name: str, params: dict[str, Any], day: int) -> ReceivedCommand:
+    now_ms = START_MS + (day + 1) * DAY_MS
+    if name == "silence":
+        params = dict(params)
+        begins_in, lasts = params.pop("begins_in"), params.pop("days")
+        if begins_in is not None:
+            params["starts_at"] = now_ms + begins_in * DAY_MS
+        params["ends_at"] = now_ms + ((begins_in or 0) + lasts) * DAY_MS
+    return ReceivedCommand(
+        AlertCommand(
+            command_id=f"{number}",
+            command=name,
+            model_name="churn",
+            timestamp=format_time(now_ms),
+            requested_by=f"person {number}",
+            params=params,
+        ),
+        now_ms,
+    )
+
+
+def run(made: list[Batch], restarts: set[int] = frozenset()) -> list[Any]:  # type: ignore[assignment]
+    """What stage 3 emits; it is built anew from its state before some batches."""
+    config = Config(defaults=ModelConfig(rules=(LOW, DROP), default_rules=False))
+    stage, state, emitted = Decide(config), MemoryState(), []
+    for number, batch in enumerate(made):
+        if number in restarts:
+            stage = Decide(config)
+        emitted += [record.value for record in stage.process(batch, state)]
+    return emitted
+
+
+@settings(max_examples=300, deadline=None)
+@given(histories)
+def test_records_and_answers_are_those_of_the_slow_code(history: list[Day | Act]) -> None:
+    slow, day = Slow(), 0
+    for number, step in enumerate(history):
+        if isinstance(step[0], str):
+            slow.act(step[0], step[1], number)
+        else:
+            day += 1
+            slow.day(day, step)
+    emitted = run(batches(history))
+    told = [
+        (
+            each.model_version,
+            each.rule,
+            each.change,
+            each.status,
+            each.silenced_by,
+            None if each.acknowledged is None else each.acknowledged.by,
+            (each.at_ms - START_MS) // DAY_MS,
+        )
+        for each in emitted
+        if hasattr(each, "alert_id") and hasattr(each, "rule")
+    ]
+    assert told == slow.told
+    assert [each.event for each in emitted if hasattr(each, "frontier")] == slow.answers
+
+
+@settings(max_examples=200, deadline=None)
+@given(histories)
+def test_each_episode_fires_once_and_ends_once_whatever_people_do(
+    history: list[Day | Act],
+) -> None:
+    # Two good days at the level of every baseline end what is still open.
+    emitted = run(batches([*history, (0.9, 0.9), (0.9, 0.9)]))
+    episodes: dict[str, list[Any]] = {}
+    for each in emitted:
+        if hasattr(each, "rule"):
+            episodes.setdefault(each.alert_id, []).append(each)
+    for records in episodes.values():
+        assert [each.change for each in records].count("firing") == 1
+        assert records[0].change == "firing"
+        assert [each.status for each in records].count("resolved") == 1
+        assert records[-1].status == "resolved"
+        assert records[-1].change in ("resolved", "accepted")
+        assert len({each.fingerprint for each in records}) == 1
+    starts = sorted(
+        (records[0].fingerprint, records[0].at_ms, records[-1].at_ms)
+        for records in episodes.values()
+    )
+    for (one, _, ended), (other, began, _) in zip(starts, starts[1:], strict=False):
+        assert one != other or ended <= began, "two episodes of one alert overlap"
+
+
+@settings(max_examples=100, deadline=None)
+@given(histories, st.data())
+def test_the_records_do_not_depend_on_how_the_history_is_cut(
+    history: list[Day | Act], data: st.DataObject
+) -> None:
+    made = batches(history)
+    whole = list(map(encode, run(made)))
+    restarts = data.draw(st.sets(st.integers(0, len(made))))
+    assert list(map(encode, run(made, restarts))) == whole
+    joined: list[Batch] = []
+    for batch in made:
+        (topic,) = batch.records
+        if joined and topic in joined[-1].records and data.draw(st.booleans()):
+            joined[-1] = Batch(records={topic: [*joined[-1].records[topic], *batch.records[topic]]})
+        else:
+            joined.append(batch)
+    assert list(map(encode, run(joined))) == whole
