@@ -47,7 +47,7 @@ bench: $(VENV)/.dev ## cost per joined pair beside a hand-written ideal
 bench-kafka: $(VENV)/.dev ## the same on a real broker, with latency, restore and memory (about an hour; ARGS="--help")
 	$(BIN)/python -m tests.bench.kafka $(ARGS)
 
-bench-statistics: $(VENV)/.dev ## false alarms and delays of the default rules on performance and on shares of features (more than an hour; ARGS="--runs 20" for less)
+bench-statistics: $(VENV)/.dev ## false alarms and delays of the default rules on performance, silence and shares of features (more than an hour; ARGS="--runs 20" for less)
 	$(BIN)/python -m tests.bench.statistics $(ARGS)
 	$(BIN)/python -m tests.bench.feature_faults $(ARGS)
 

@@ -8,7 +8,9 @@ import msgspec
 
 from driftline.schemas.results import Drift, Interval, LostRows, WindowFigures
 from driftline.schemas.settings import ModelConfig
+from driftline.streams.decide.activity import Activity
 from driftline.streams.decide.daily_variance import Days
+from driftline.streams.decide.label_feed import LabelFeed
 from driftline.streams.registry.command_params import Baseline
 
 Severity = Literal["info", "warning", "error", "critical"]
@@ -76,22 +78,6 @@ class DriftWindow(msgspec.Struct, frozen=True, kw_only=True):
 Measurement = WindowFigures | DriftWindow
 
 
-class Activity(msgspec.Struct, frozen=True, array_like=True):
-    """Times of traffic and silence of a version.
-
-    Parameters
-    ----------
-    first_ms, last_ms
-        Start of the first and end of the newest window with predictions.
-    longest_silence_ms
-        Longest time between two such windows that counts as usual.
-    """
-
-    first_ms: int
-    last_ms: int
-    longest_silence_ms: int = 0
-
-
 class Standing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The part of a version's registry entry that stage 3 reads."""
 
@@ -116,6 +102,10 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
         Recent daily values of the series at the measurement's maturity.
     activity
         None before the first prediction.
+    label_feed
+        None before the first label.
+    labels_upto_ms
+        Time up to which labels have been counted.
     performance_moved
         Whether a rule on the performance of this version is in breach or firing; None if none has
         judged it yet.
@@ -126,6 +116,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     live: bool = True
     days: Days = Days()
     activity: Activity | None = None
+    label_feed: LabelFeed | None = None
+    labels_upto_ms: int = -1
     performance_moved: bool | None = None
 
 

@@ -14,7 +14,7 @@ from driftline.schemas.results import (
     WindowFigures,
     from_plain,
 )
-from driftline.schemas.times import DAY_MS
+from driftline.streams.decide.activity import Activity, silence_limit_ms
 from driftline.streams.decide.against_baseline import level_of
 from driftline.streams.decide.alert_acts import AlertActs, ReceivedCommand
 from driftline.streams.decide.alert_lifecycle import (
@@ -27,7 +27,6 @@ from driftline.streams.decide.daily_variance import Days
 from driftline.streams.decide.detectors.rate_history import RateHistory
 from driftline.streams.decide.judged_rung import JudgedRung, ladder_of
 from driftline.streams.decide.judgement import (
-    Activity,
     DriftWindow,
     Judgement,
     Measurement,
@@ -35,6 +34,7 @@ from driftline.streams.decide.judgement import (
     Standing,
     shift_of,
 )
+from driftline.streams.decide.label_feed import LabelFeed
 from driftline.streams.decide.open_alerts import OpenAlerts
 from driftline.streams.decide.rule import MetricRule, Rule, SequentialRule
 from driftline.streams.decide.rule_index import RuleIndex
@@ -104,6 +104,7 @@ class ModelWatch:
         # Decisions and arrivals follow traffic of the same time: by then, all drift results of the
         # windows before have come.
         if figures.lane != "traffic":
+            self._model.labels_upto_ms = max(self._model.labels_upto_ms, at_ms)
             yield from self._judge_drift_before(at_ms)
         version = self._version(figures.model_version)
         is_pulse = figures.lane == "traffic" and figures.window == self._index.pulse
@@ -115,6 +116,7 @@ class ModelWatch:
                 self._model.last_ms = max(self._model.last_ms, version.last_ms)
         if version.standing.stage == "archived":
             return
+        self._note_labels(figures)
         rules = [
             rule
             for rule in self._index.metric_rules.get((figures.lane, figures.window), ())
@@ -124,6 +126,10 @@ class ModelWatch:
         if rules or daily:
             series = self._series(figures.model_version, figures.segment)
             yield from self._drop_removed_rules(series, figures.model_version, figures.segment)
+            if is_pulse and figures.n_predictions:
+                series.activity = _with_traffic(
+                    series.activity, int(figures.window_start_ms), int(figures.window_end_ms)
+                )
             if daily:
                 days = series.days.get(figures.maturity or "", Days())
                 series.days[figures.maturity or ""] = days.with_day(
@@ -131,10 +137,6 @@ class ModelWatch:
                 )
             for rule in rules:
                 yield from self._judge(rule, figures, series, figures.maturity)
-            if is_pulse and figures.n_predictions:
-                series.activity = _with_traffic(
-                    series.activity, figures.window_start_ms, figures.window_end_ms
-                )
 
     def drift(self, result: Drift) -> Iterator[Record]:
         """Collect a drift result; the results of a window are judged together once time has passed
@@ -225,6 +227,8 @@ class ModelWatch:
             live=self._is_live(version),
             days=series.days.get(maturity or "", Days()),
             activity=series.activity,
+            label_feed=series.label_feed,
+            labels_upto_ms=self._model.labels_upto_ms,
             performance_moved=self._performance_moved(version) if rule.reads == "drift" else None,
         )
         judged: Judgement | None
@@ -358,6 +362,23 @@ class ModelWatch:
         if after is not before:
             self._model.maturity[window] = after
 
+    def _note_labels(self, figures: WindowFigures) -> None:
+        """Note when labels became known and how long they take, where a rule reads it."""
+        index = self._index
+        is_pulse = figures.lane == "arrivals" and figures.window == index.pulse
+        is_delay = figures.lane == "decisions" and figures.window == index.broadest
+        if not (is_pulse or is_delay) or not any(
+            rule.applies_to(figures.segment) for rule in index.label_rules
+        ):
+            return
+        series = self._series(figures.model_version, figures.segment)
+        feed = series.label_feed or LabelFeed()
+        series.label_feed = (
+            feed.with_labels(figures, index.config.label_horizon_ms)
+            if is_pulse
+            else feed.with_delay(figures, index.rungs.get(figures.maturity or "", 0))
+        )
+
     def _is_live(self, version: str) -> bool:
         """Whether predictions of this version are expected."""
         if self._model.in_production:
@@ -391,17 +412,11 @@ class ModelWatch:
 
 
 def _with_traffic(activity: Activity | None, start_ms: int, end_ms: int) -> Activity:
-    """Add a window with predictions.
-
-    A silence longer than twice the longest one, and than a day, was an outage and does not count as
-    usual.
-    """
+    """Add a window with predictions."""
     if activity is None:
         return Activity(start_ms, end_ms)
-    silent_ms, longest_ms = start_ms - activity.last_ms, activity.longest_silence_ms
-    if longest_ms < silent_ms <= max(2 * longest_ms, DAY_MS):
-        longest_ms = silent_ms
-    return Activity(activity.first_ms, max(activity.last_ms, end_ms), longest_ms)
+    limit_ms = silence_limit_ms(activity, end_ms - start_ms)
+    return activity.with_window(start_ms, end_ms, limit_ms)
 
 
 _NO_ALERT = AlertState()

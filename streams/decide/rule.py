@@ -67,6 +67,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     judges_performance: ClassVar[bool] = False
     accepts: ClassVar[bool] = False
     """Whether a person may accept the level of an alert as a new baseline."""
+    reads_labels: ClassVar[bool] = False
+    """Whether the rule reads `Situation.label_feed`."""
 
     @property
     def kind(self) -> str:

@@ -1,7 +1,7 @@
 """Rules of a model from the tables of its configuration, and the default rules.
 
-The default rules need no knowledge of the model: silence, errors, latency, missing labels, drift,
-and the version's own baseline. Users set thresholds on metrics.
+The default rules need no knowledge of the model: silence of predictions and of labels, errors,
+latency, missing labels, drift, and the version's own baseline. Users set thresholds on metrics.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from driftline.streams.decide.rules.drift import DriftRule
 from driftline.streams.decide.rules.error_rate import ErrorRateRule
 from driftline.streams.decide.rules.latency import LatencyRule
 from driftline.streams.decide.rules.no_data import NoDataRule
+from driftline.streams.decide.rules.no_labels import NoLabelsRule
 from driftline.streams.decide.rules.performance_drop import PerformanceDropRule
 from driftline.streams.toml_tables import convert_table
 
 DEFAULT_RULES: tuple[Rule, ...] = (
     NoDataRule(),
+    NoLabelsRule(),
     ErrorRateRule(),
     LatencyRule(),
     CoverageRule(),
@@ -57,7 +59,8 @@ def build_rules(config: ModelConfig, where: str | None = None) -> tuple[Rule, ..
     Examples
     --------
     >>> [rule.name for rule in build_rules(ModelConfig())]
-    ['no_data', 'error_rate', 'latency', 'coverage', 'performance_drop', 'data_quality', 'drift']
+    ['no_data', 'no_labels', 'error_rate', 'latency', 'coverage', 'performance_drop', 'data_quality',
+    'drift']
     >>> wrong = ModelConfig(rules=({"type": "treshold"},))
     >>> build_rules(wrong, "models.churn.rules")  # doctest: +ELLIPSIS
     Traceback (most recent call last):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from driftline.schemas.settings import ModelConfig
 from driftline.schemas.times import DAY_MS
-from driftline.streams.decide.rule import MetricRule, Rule, smallest_window
+from driftline.streams.decide.rule import MetricRule, Rule, largest_window, smallest_window
 from driftline.streams.decide.rule_builder import build_rules
 from driftline.streams.decide.tuner.settings import TunerSettings, build_tuner
 
@@ -30,9 +30,13 @@ class RuleIndex:
         self.daily_rules = [
             rule for rule in self.rules.values() if isinstance(rule, MetricRule) and rule.daily()
         ]
+        self.label_rules = [rule for rule in self.rules.values() if rule.reads_labels]
         self.pulse = smallest_window(config)
         """The smallest window, which shows first whether a version has traffic."""
+        self.broadest = largest_window(config)
+        """The largest window, whose delays are most certain."""
         self.step_ms = {window.name: window.step_ms for window in config.windows}
+        self.rungs = {rung.name: number for number, rung in enumerate(config.maturity)}
         self.day = next(
             (
                 window.name

@@ -15,15 +15,17 @@ import msgspec
 from driftline.schemas.alert_commands import Silence
 from driftline.schemas.results import Alert
 from driftline.schemas.times import EpochMs
+from driftline.streams.decide.activity import Activity
 from driftline.streams.decide.alert_lifecycle import AlertState
 from driftline.streams.decide.daily_variance import Days
 from driftline.streams.decide.detectors.rate_history import RateHistory
 from driftline.streams.decide.judged_rung import JudgedRung
-from driftline.streams.decide.judgement import Activity, DriftWindow, Standing
+from driftline.streams.decide.judgement import DriftWindow, Standing
+from driftline.streams.decide.label_feed import LabelFeed
 from driftline.streams.registry.command_params import Baseline
 from driftline.streams.stage import State
 
-FORMAT = 12
+FORMAT = 13
 """Raise it with every change of a stored struct; its class name is part of the keys."""
 
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -64,6 +66,8 @@ class WatchedModel(msgspec.Struct, omit_defaults=True):
     ----------
     now_ms
         Largest event time at which a figure was complete.
+    labels_upto_ms
+        Largest event time at which a figure of the decisions or the arrivals lane was complete.
     maturity
         The judged rung by window.
     in_production
@@ -84,6 +88,7 @@ class WatchedModel(msgspec.Struct, omit_defaults=True):
     """
 
     now_ms: int = 0
+    labels_upto_ms: int = -1
     maturity: dict[str, JudgedRung] = {}
     in_production: list[str] = []
     last_ms: int = -1
@@ -107,12 +112,15 @@ class WatchedSeries(msgspec.Struct, omit_defaults=True):
         None before the first prediction.
     accepted
         By name of a rule and maturity, the level that a person accepted as the new baseline.
+    label_feed
+        None before the first label, and where no rule reads it.
     """
 
     alerts: dict[str, AlertState] = {}
     days: dict[str, Days] = {}
     activity: Activity | None = None
     accepted: dict[str, dict[str, Baseline]] = {}
+    label_feed: LabelFeed | None = None
 
 
 class WatchedHistories(msgspec.Struct, omit_defaults=True):

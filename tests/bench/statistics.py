@@ -1,5 +1,5 @@
 """`make bench-statistics`: false alarms and delay of the default rule on performance, beside a
-CUSUM that knows the rate after the change.
+CUSUM that knows the rate after the change; then those of the rules on silence (`silences.py`).
 
 Both read the same simulated models (`simulated_outcomes.py`): the labels that become known each
 day. The CUSUM has the error rate of the first 30 days as its baseline, as Page (1954) with the log
@@ -27,6 +27,7 @@ from driftline.schemas.times import DAY_MS, EpochMs
 from driftline.streams.decide.detectors.rate_history import BASELINE_DAYS, RateHistory
 from driftline.streams.decide.judgement import Situation
 from driftline.streams.decide.rules.performance_drop import PerformanceDropRule
+from tests.bench.silences import silences
 from tests.bench.simulated_outcomes import YEAR, Case, Counts, simulated
 
 LABELS = (40, 200, 2000)
@@ -79,6 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default=60,
         help="day of the change; the baseline ends on day 30 (default %(default)s)",
     )
+    parser.add_argument(
+        "--silences", type=int, default=10, help="models of each kind for the rules on silence"
+    )
     options = parser.parse_args(arguments)
     begin = perf_counter()
     seeds = iter(range(options.seed, options.seed + 1000))
@@ -93,8 +97,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     verdict = "reached" if worst <= FALSE_ALARMS else "NOT REACHED"
     print(
         f"\nfalse alarms a model-year, worst of all: {worst:.2f} (target at most "
-        f"{FALSE_ALARMS:g}: {verdict})\n{perf_counter() - begin:.0f} s"
+        f"{FALSE_ALARMS:g}: {verdict})\n"
     )
+    silences(options.silences, seeds)
+    print(f"{perf_counter() - begin:.0f} s")
 
 
 def _delays(runs: int, change_day: int, seeds: Iterator[int]) -> Iterator[float]:

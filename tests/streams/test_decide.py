@@ -412,21 +412,43 @@ def hours(*counts: int, first: int = 1, **more: Any) -> list[Any]:
 def test_no_data_tolerates_a_silence_that_recurs_every_night() -> None:
     run = Run()
     day = [100] * 18 + [0] * 6
-    assert run.feed(*hours(*(day * 8))) == []
-    (fired,) = run.feed(*hours(*[0] * 12, first=8 * 24 + 1))
+    assert run.feed(*hours(*(day * 29))) == []
+    # The 6 hours of the last night are part of the silence; twice (6 + 1) hours are too long.
+    (fired,) = run.feed(*hours(*[0] * 12, first=29 * 24 + 1))
     assert fired.summary == (
-        "No prediction of churn 1.0.0 from 2026-01-08 18:00 to 2026-01-09 06:00, 12h; "
-        "the longest silence before was 6h."
+        "No prediction of churn 1.0.0 from 2026-01-29 18:00 to 2026-01-30 08:00, 14h; "
+        "the longest usual silence was 6h."
     )
-    assert changes(run.feed(*hours(5, first=8 * 24 + 13))) == [("resolved", "error")]
+    assert changes(run.feed(*hours(5, first=29 * 24 + 13))) == [("resolved", "error")]
 
 
-def test_the_summary_of_a_first_silence_names_no_earlier_one() -> None:
+def test_no_data_is_patient_in_the_first_weeks() -> None:
+    def fired_after(days_before: int) -> int:
+        """Hours from the last prediction to the alert."""
+        run = Run()
+        run.feed(*hours(*([100] * 23 + [0]) * days_before))
+        (fired,) = run.feed(*hours(*[0] * 100, first=24 * days_before + 1))
+        return int(fired.value) // HOUR_MS
+
+    # Three days; three times (1 + 1) hours; twice (1 + 1) hours.
+    assert [fired_after(days) for days in (3, 10, 40)] == [72, 6, 4]
+
+
+def test_no_data_learns_a_silence_that_recurs_although_it_raised_an_alert() -> None:
+    run = Run()
+    run.feed(*hours(*[100] * 24 * 30))
+    week = [100] * 24 * 5 + [0] * 24 * 2
+    alerts = run.feed(*hours(*(week * 6), first=30 * 24 + 1))
+    # Both of the first two weekends; then weekends are usual.
+    assert changes(alerts) == [("firing", "error"), ("resolved", "error")] * 2
+
+
+def test_the_summary_of_a_first_silence_names_no_usual_one() -> None:
     run = Run(rules=({"type": "no_data", "silence": "3h"},), default_rules=False)
     (fired,) = run.feed(*hours(10, 10, 0, 0, 0))
     assert fired.summary == (
         "No prediction of churn 1.0.0 from 2026-01-01 02:00 to 2026-01-01 05:00, 3h; "
-        "it had not been silent before."
+        "it is not usually silent."
     )
 
 
@@ -716,5 +738,5 @@ def test_state_of_another_format_is_refused() -> None:
         run.state.values[key] = (
             b"\x92\x63" + value[2:]
         )  # a list of two, the format and the value: format 99
-    with pytest.raises(ValueError, match="has format 99, needed 12"):
+    with pytest.raises(ValueError, match="has format 99, needed 13"):
         run.feed(*days(0.7, first=2))

@@ -202,6 +202,7 @@ def test_default_rules_choose_from_the_windows_of_the_model() -> None:
     }
     assert rules == {
         "no_data": "5m",
+        "no_labels": "5m",
         "error_rate": "5m",
         "latency": "5m",
         "coverage": "12h/6h",

@@ -8,13 +8,12 @@ import msgspec
 
 from driftline.schemas.results import WindowFigures
 from driftline.schemas.settings import ModelConfig
-from driftline.schemas.times import DAY_MS, HOUR_MS, format_duration, parse_duration
+from driftline.schemas.times import format_duration, parse_duration
+from driftline.streams.decide.activity import silence_limit_ms
 from driftline.streams.decide.judgement import Judgement, Severity, Situation, judgement_of
 from driftline.streams.decide.metric_info import Lane
 from driftline.streams.decide.rule import Count, InvalidRule, MetricRule, smallest_window
 from driftline.streams.decide.wording import moment, subject
-
-LEARNING_MS = 7 * DAY_MS
 
 
 class NoDataRule(
@@ -34,8 +33,10 @@ class NoDataRule(
     Parameters
     ----------
     silence
-        Length of the silence. By default twice the longest silence so far, at least an hour, and at
-        least a day during the first week.
+        Length of the silence. By default twice the longest usual one and a window, at least an
+        hour; three times in the first four weeks, and at least three days in the first week. A
+        silence that raised an alert is usual once another one follows within four weeks. `make
+        bench-statistics` measures false alarms.
     severity
         Severity of the alert.
 
@@ -85,16 +86,16 @@ class NoDataRule(
         if activity is None:
             return msgspec.structs.replace(plain, verdict="unclear")
         silent_ms = plain.window_end_ms - activity.last_ms
-        usual_ms = activity.longest_silence_ms
-        if self.silence is not None:
-            limit_ms = parse_duration(self.silence)
-        else:
-            learning = plain.window_end_ms - activity.first_ms < LEARNING_MS
-            limit_ms = max(2 * usual_ms, DAY_MS if learning else HOUR_MS)
+        usual_ms = activity.usual_ms
+        limit_ms = (
+            parse_duration(self.silence)
+            if self.silence is not None
+            else silence_limit_ms(activity, plain.window_end_ms - plain.window_start_ms)
+        )
         before = (
-            f"the longest silence before was {format_duration(usual_ms)}"
+            f"the longest usual silence was {format_duration(usual_ms)}"
             if usual_ms
-            else "it had not been silent before"
+            else "it is not usually silent"
         )
         return msgspec.structs.replace(
             plain,
