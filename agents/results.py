@@ -37,6 +37,7 @@ from driftline.schemas.results import (
     ReferenceProfile,
     RegistryEntry,
     RegistryEvent,
+    RuleWindows,
     WindowFigures,
     encode,
 )
@@ -51,6 +52,7 @@ from driftline.schemas.topics import (
     REFERENCE_PROFILES,
     REGISTRY,
     REGISTRY_EVENTS,
+    RULE_WINDOWS,
 )
 
 if TYPE_CHECKING:
@@ -268,6 +270,13 @@ class Results:
     def recommendations(self) -> Table[Recommendation]:
         """Recommendations and their outcomes."""
         return self._table(RECOMMENDATIONS, Recommendation)
+
+    @property
+    def rule_windows(self) -> Table[RuleWindows]:
+        """Windows that the alert rules read, and rules that cannot judge; `latest` gives those of
+        now.
+        """
+        return self._table(RULE_WINDOWS, RuleWindows)
 
     @property
     def registry(self) -> Table[RegistryEntry]:

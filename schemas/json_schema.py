@@ -109,6 +109,8 @@ def _structs(struct: type[Struct]) -> list[type[Struct]]:
                 walk(member)
         elif isinstance(info, msgspec.inspect.ListType):
             walk(info.item_type)
+        elif isinstance(info, msgspec.inspect.DictType):
+            walk(info.value_type)
 
     walk(msgspec.inspect.type_info(struct))
     return structs

@@ -36,6 +36,8 @@ __all__ = [
     "RegistryEffect",
     "RegistryEntry",
     "RegistryEvent",
+    "RuleWindow",
+    "RuleWindows",
     "SettledLabels",
     "WindowFigures",
     "decoder",
@@ -743,6 +745,59 @@ class SettledLabels(Struct, kw_only=True, omit_defaults=True):
     labels: list[str]
     positive_label: str | None = None
     positive_basis: PositiveBasis | None = None
+
+
+class RuleWindow(Struct, kw_only=True, omit_defaults=True):
+    """The window that a rule reads.
+
+    Attributes
+    ----------
+    window
+        Name of the window.
+    min_samples
+        Least number of rows of a window that is judged.
+    judges
+        Whether the window usually holds as many rows: in at least half of the windows with
+        predictions, of this week and the one before. Null if it is not known yet.
+    n_windows, n_enough
+        Number of these windows, and of those with enough rows.
+    reason
+        Why the rule cannot judge; null if it can, or if that is not known yet.
+    """
+
+    window: str
+    min_samples: int
+    judges: bool | None
+    n_windows: int
+    n_enough: int
+    reason: str | None = None
+
+
+class RuleWindows(Struct, kw_only=True, rename={"at_ms": "at"}):
+    """The windows that the alert rules of a series read, and the rules that cannot judge.
+
+    A rule that names no window reads the smallest one that usually holds enough rows. Rules without
+    a least number of rows are left out.
+
+    Attributes
+    ----------
+    segment
+        "all" or "dimension=value".
+    at_ms
+        Event time of the change.
+    rules
+        By name of the rule.
+    """
+
+    model_name: str
+    model_version: str
+    segment: str
+    at_ms: EpochMs
+    rules: dict[str, RuleWindow]
+
+    def key(self) -> str:
+        """model/version/segment."""
+        return key_of((self.model_name, self.model_version, self.segment))
 
 
 class ModelLabels(Struct, kw_only=True, omit_defaults=True):

@@ -19,6 +19,7 @@ from driftline.schemas.results import (
     RegistryEffect,
     RegistryEntry,
     RegistryEvent,
+    RuleWindows,
     WindowFigures,
 )
 from driftline.schemas.times import DAY_MS
@@ -46,6 +47,7 @@ __all__ = [
     "REGISTRY_EFFECTS",
     "REGISTRY_EVENTS",
     "RESULT_PARTITIONS",
+    "RULE_WINDOWS",
     "SOURCES",
     "TICKS",
     "TOPICS",
@@ -69,6 +71,7 @@ ALERTS = "alerts"
 ALERT_COMMANDS = "alert-commands"
 ALERT_EVENTS = "alert-events"
 RECOMMENDATIONS = "recommendations"
+RULE_WINDOWS = "rule-windows"
 REGISTRY_COMMANDS = "registry-commands"
 REGISTRY_EVENTS = "registry-events"
 REGISTRY_EFFECTS = "registry-effects"
@@ -222,6 +225,14 @@ TOPICS: dict[str, Topic] = {
         _topic(ALERT_COMMANDS, AlertCommand, "input", _MODEL_KEY, days=30),
         _topic(ALERT_EVENTS, AlertEvent, "decide", _MODEL_KEY, days=None),
         _topic(RECOMMENDATIONS, Recommendation, "decide", _VERSION_KEY, days=30),
+        _topic(
+            RULE_WINDOWS,
+            RuleWindows,
+            "decide",
+            f"{_VERSION_KEY}/segment",
+            days=None,
+            cleanup="compact",
+        ),
         _topic(REGISTRY_COMMANDS, RegistryCommand, "input", _MODEL_KEY, days=30),
         _topic(REGISTRY_EVENTS, RegistryEvent, "registry", _MODEL_KEY, days=None),
         _topic(REGISTRY_EFFECTS, RegistryEffect, "measure", _MODEL_KEY, days=None),

@@ -123,6 +123,7 @@ def _run_checks(
         results += output_folder.check_faults(metrics)
         results += output_folder.check_losses(metrics)
         results += output_folder.check_data(output, metrics)
+        results += output_folder.check_rules(output)
         results += check_feature_shares(output.drift.structs())
     except ReadError as error:
         results.append(

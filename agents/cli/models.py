@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One model version: its registry entry, its predictions so far and its firing alerts."""
+    """One model version: its registry entry, its predictions so far, its firing alerts, and by name
+    the rules that cannot judge it, with the reason.
+    """
 
     model_name: str
     model_version: str
@@ -41,6 +43,7 @@ class Row:
     n_predictions: int
     last_prediction: EpochMs | None
     alerts_firing: int
+    not_judged: dict[str, str]
 
 
 @click.group()
@@ -55,8 +58,11 @@ def models() -> None:
 def list_models(
     out: Path, model_name: str | None, model_version: str | None, as_json: bool
 ) -> None:
-    """List model versions with stage, threshold, predictions and firing alerts."""
+    """List model versions with stage, threshold, predictions, firing alerts and rules that cannot
+    judge them for lack of rows.
+    """
     from driftline.agents.output_folder import latest
+    from driftline.agents.rules_without_rows import rules_without_rows
 
     with report_read_errors():
         results = driftline.open(out)
@@ -67,6 +73,11 @@ def list_models(
         alerts = latest(
             results.alerts.where(model_name=model_name, model_version=model_version).structs(),
             group=lambda alert: alert.fingerprint,
+        )
+        not_judged = rules_without_rows(
+            results.rule_windows.where(
+                model_name=model_name, model_version=model_version, segment="all"
+            ).structs()
         )
         traffic = Traffic()
         for record in results.metrics.where(
@@ -94,6 +105,7 @@ def list_models(
                 n_predictions=traffic.predictions(version),
                 last_prediction=traffic.until.get(version),
                 alerts_firing=firing.get(version, 0),
+                not_judged=not_judged.get(version, {}),
             )
         )
     if as_json:
@@ -110,6 +122,7 @@ def list_models(
             ">Predictions",
             "Up to",
             ">Firing",
+            "Not judged",
         ],
         [
             (
@@ -122,11 +135,12 @@ def list_models(
                 number(row.n_predictions),
                 minute(row.last_prediction),
                 number(row.alerts_firing),
+                ", ".join(row.not_judged) or "-",
             )
             for row in rows
         ],
         empty=f"no model version in {out}",
-        optional=("Reference", "Revision", "Up to", "Threshold"),
+        optional=("Reference", "Revision", "Up to", "Threshold", "Not judged"),
     )
 
 

@@ -17,6 +17,7 @@ from driftline.agents.input_rules import with_rules
 from driftline.agents.marked_windows import MarkedWindows
 from driftline.agents.output_folder import latest
 from driftline.agents.results import Results
+from driftline.agents.rules_without_rows import rules_without_rows
 from driftline.agents.state.rocks import RocksState, StateError
 from driftline.schemas.check_result import CheckResult
 from driftline.schemas.results import Drift, RegistryEntry, WindowFigures
@@ -206,6 +207,22 @@ def check_data(output: Results, metrics: list[WindowFigures]) -> Iterator[CheckR
                     "widen detection_window, or wait for more predictions",
                     "Windows that data cover in part",
                 ),
+            )
+
+
+def check_rules(output: Results) -> Iterator[CheckResult]:
+    """Name the rules that cannot judge a version for lack of rows."""
+    for version, reasons in sorted(rules_without_rows(output.rule_windows.structs()).items()):
+        by_reason: dict[str, list[str]] = {}
+        for name, reason in reasons.items():
+            by_reason.setdefault(reason, []).append(name)
+        for reason, names in by_reason.items():
+            verb = "cannot judge: it" if len(names) == 1 else "cannot judge: each"
+            yield CheckResult(
+                check="rules",
+                level="note",
+                message=f"{' '.join(version)}: {', '.join(names)} {verb} {reason}",
+                remedy="add a longer window to windows, or set a smaller min_samples for the rule",
             )
 
 

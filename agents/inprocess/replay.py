@@ -79,6 +79,7 @@ from driftline.schemas.topics import (
     REGISTRY,
     REGISTRY_EFFECTS,
     REGISTRY_EVENTS,
+    RULE_WINDOWS,
     TICKS,
 )
 from driftline.streams import pipeline
@@ -106,6 +107,7 @@ _RESULTS: Final = (
     ALERTS,
     ALERT_EVENTS,
     RECOMMENDATIONS,
+    RULE_WINDOWS,
     REGISTRY_EVENTS,
     REGISTRY_EFFECTS,
     REGISTRY,

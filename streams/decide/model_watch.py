@@ -8,12 +8,14 @@ import msgspec
 
 from driftline.schemas import topics
 from driftline.schemas.results import (
+    WHOLE_SHARE,
     Drift,
     Histogram,
     RegistryEntry,
     WindowFigures,
     from_plain,
 )
+from driftline.schemas.times import DAY_MS
 from driftline.streams.decide.activity import Activity, silence_limit_ms
 from driftline.streams.decide.against_baseline import level_of
 from driftline.streams.decide.alert_acts import AlertActs, ReceivedCommand
@@ -25,6 +27,7 @@ from driftline.streams.decide.alert_lifecycle import (
 )
 from driftline.streams.decide.daily_variance import Days
 from driftline.streams.decide.detectors.rate_history import RateHistory
+from driftline.streams.decide.fitting_window import FittingWindow
 from driftline.streams.decide.judged_rung import JudgedRung, ladder_of
 from driftline.streams.decide.judgement import (
     DriftWindow,
@@ -38,6 +41,7 @@ from driftline.streams.decide.label_feed import LabelFeed
 from driftline.streams.decide.open_alerts import OpenAlerts
 from driftline.streams.decide.rule import MetricRule, Rule, SequentialRule
 from driftline.streams.decide.rule_index import RuleIndex
+from driftline.streams.decide.rule_windows import rule_windows_of
 from driftline.streams.decide.stored_state import (
     StateCache,
     WatchedHistories,
@@ -135,8 +139,10 @@ class ModelWatch:
                 series.days[figures.maturity or ""] = days.with_day(
                     figures.window_end_ms, figures.metrics, daily
                 )
+            yield from self._fit_windows(rules, figures, series)
             for rule in rules:
-                yield from self._judge(rule, figures, series, figures.maturity)
+                if self._window(rule, series) == figures.window:
+                    yield from self._judge(rule, figures, series, figures.maturity)
 
     def drift(self, result: Drift) -> Iterator[Record]:
         """Collect a drift result; the results of a window are judged together once time has passed
@@ -301,6 +307,53 @@ class ModelWatch:
             yield from self._drop_alerts(
                 series, version, segment, removed, "The rule was taken out of the configuration"
             )
+        for name in [name for name in series.fits if name not in self._index.rules]:
+            del series.fits[name]
+
+    def _fit_windows(
+        self, rules: Sequence[MetricRule], figures: WindowFigures, series: WatchedSeries
+    ) -> Iterator[Record]:
+        """Count the rows that rules need, and choose the windows anew with the first window of a
+        day; the windows of all rules are announced if one has changed.
+
+        A rule stays with its window while its alert is open.
+        """
+        has_rows = figures.n_predictions > 0 and figures.covered_share >= WHOLE_SHARE
+        end_ms, has_changed = int(figures.window_end_ms), False
+        for rule in rules:
+            if not rule.min_samples:
+                continue
+            windows, before = rule.windows(self._index.config), series.fits.get(rule.name)
+            fit = before or FittingWindow(windows[0])
+            state = series.alerts.get(rule.name, _NO_ALERT)
+            is_new_day = fit.day >= 0 and end_ms // DAY_MS > fit.day
+            if fit.window not in windows or (is_new_day and not state.firing):
+                fit = fit.chosen(windows)
+                if before is not None and fit.window != before.window:
+                    series.alerts[rule.name] = msgspec.structs.replace(state, runs={})
+            if has_rows:
+                is_enough = rule.rows(figures) >= rule.min_samples
+                fit = fit.with_rows(figures.window, end_ms, is_enough=is_enough)
+            series.fits[rule.name] = fit
+            has_changed |= before is not None and (fit.window, fit.judges) != (
+                before.window,
+                before.judges,
+            )
+        if has_changed:
+            yield Record(
+                topics.RULE_WINDOWS,
+                rule_windows_of(figures, self._index.rules, series.fits),
+            )
+
+    def _daily_window(self, rule: MetricRule, figures: WindowFigures) -> str:
+        """Name of the window for whose rung a rule reads daily values."""
+        series = self._series(figures.model_version, figures.segment)
+        return self._window(rule, series) or figures.window
+
+    def _window(self, rule: MetricRule, series: WatchedSeries) -> str | None:
+        """Name of the window that a rule reads."""
+        fit = series.fits.get(rule.name)
+        return rule.window if fit is None else fit.window
 
     def _drop_alerts(
         self, series: WatchedSeries, version: str, segment: str, rules: Sequence[str], why: str
@@ -337,7 +390,7 @@ class ModelWatch:
     def _reads(self, rule: MetricRule, figures: WindowFigures) -> bool:
         if not rule.applies_to(figures.segment):
             return False
-        return figures.lane != "decisions" or figures.maturity == self._rung(rule)
+        return figures.lane != "decisions" or figures.maturity == self._rung(rule, figures.window)
 
     def _daily_metrics(self, figures: WindowFigures) -> tuple[str, ...]:
         """Metrics of this record that rules read as daily values."""
@@ -346,12 +399,13 @@ class ModelWatch:
         rules = [
             rule
             for rule in self._index.daily_rules
-            if rule.applies_to(figures.segment) and figures.maturity == self._rung(rule)
+            if rule.applies_to(figures.segment)
+            and figures.maturity == self._rung(rule, self._daily_window(rule, figures))
         ]
         return tuple(dict.fromkeys(metric for rule in rules for metric in rule.daily()))
 
-    def _rung(self, rule: MetricRule) -> str | None:
-        return rule.maturity or self._judged_rung(rule.window or "").chosen
+    def _rung(self, rule: MetricRule, window: str) -> str | None:
+        return rule.maturity or self._judged_rung(window).chosen
 
     def _judged_rung(self, window: str) -> JudgedRung:
         return self._model.maturity.get(window, _NO_RUNG)

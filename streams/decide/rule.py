@@ -135,7 +135,8 @@ class MetricRule(Rule, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
     Parameters
     ----------
     window
-        Name of a configured window, "since_deployment" or "last_N"; the default is the rule's.
+        Name of a configured window, "since_deployment" or "last_N". The default is the rule's; of
+        several, the smallest that usually holds `min_samples` rows (`fitting_window.py`).
     maturity
         Rung that is judged, in the decisions lane; by default the first one at which 95 % of the
         labels have been known so far.
@@ -155,14 +156,27 @@ class MetricRule(Rule, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
         """Name of the default window; None if the model has none that the rule can read."""
         raise NotImplementedError(f"{type(self).__name__} needs a method default_window(config)")
 
+    def default_windows(self, config: ModelConfig) -> tuple[str, ...]:
+        """Names of the windows of which the rule reads the smallest that usually holds enough rows,
+        the smallest first; the default window alone, if the rule has no choice.
+        """
+        window = self.default_window(config)
+        return () if window is None else (window,)
+
+    def windows(self, config: ModelConfig) -> tuple[str, ...]:
+        """Names of the windows that the bound rule may read, the smallest first."""
+        return self.default_windows(config) if self.window is None else (self.window,)
+
     def bound(self, config: ModelConfig) -> Self:
-        """As `Rule.bound`; window and maturity under their canonical names."""
+        """As `Rule.bound`; window and maturity under their canonical names. The window stays None
+        where the rule has a choice.
+        """
         rule = super().bound(config)
-        window = (
-            self.default_window(config)
-            if self.window is None
-            else _known_window(self.window, config)
-        )
+        if self.window is None:
+            windows = self.default_windows(config)
+            window = windows[0] if len(windows) == 1 else None
+        else:
+            window = _known_window(self.window, config)
         return msgspec.structs.replace(
             rule, window=window, maturity=_known_rung(self.maturity, self.lane(), config)
         )
@@ -213,6 +227,17 @@ class SequentialRule(
     def accepted(self, history: RateHistory) -> RateHistory:
         """The history after a person accepted the level since the open change."""
         raise NotImplementedError(f"{type(self).__name__} needs a method accepted(history)")
+
+
+def windows_by_size(config: ModelConfig) -> tuple[str, ...]:
+    """All windows, the smallest first."""
+    return tuple(window.name for window in sorted(config.windows, key=_size))
+
+
+def windows_from_a_day(config: ModelConfig) -> tuple[str, ...]:
+    """The window of a day and all larger ones, the smallest first."""
+    names = windows_by_size(config)
+    return names[names.index(window_of_a_day(config)) :]
 
 
 def smallest_window(config: ModelConfig) -> str:

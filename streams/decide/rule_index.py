@@ -25,8 +25,9 @@ class RuleIndex:
         self.metric_rules: dict[tuple[str, str], list[MetricRule]] = {}
         self.drift_rules = [rule for rule in self.rules.values() if rule.reads == "drift"]
         for rule in self.rules.values():
-            if isinstance(rule, MetricRule) and rule.window is not None:
-                self.metric_rules.setdefault((rule.lane(), rule.window), []).append(rule)
+            if isinstance(rule, MetricRule):
+                for window in rule.windows(config):
+                    self.metric_rules.setdefault((rule.lane(), window), []).append(rule)
         self.daily_rules = [
             rule for rule in self.rules.values() if isinstance(rule, MetricRule) and rule.daily()
         ]

@@ -19,6 +19,7 @@ from driftline.streams.decide.activity import Activity
 from driftline.streams.decide.alert_lifecycle import AlertState
 from driftline.streams.decide.daily_variance import Days
 from driftline.streams.decide.detectors.rate_history import RateHistory
+from driftline.streams.decide.fitting_window import FittingWindow
 from driftline.streams.decide.judged_rung import JudgedRung
 from driftline.streams.decide.judgement import DriftWindow, Standing
 from driftline.streams.decide.label_feed import LabelFeed
@@ -114,6 +115,8 @@ class WatchedSeries(msgspec.Struct, omit_defaults=True):
         By name of a rule and maturity, the level that a person accepted as the new baseline.
     label_feed
         None before the first label, and where no rule reads it.
+    fits
+        By name of a rule with least numbers of rows, the window that it reads.
     """
 
     alerts: dict[str, AlertState] = {}
@@ -121,6 +124,7 @@ class WatchedSeries(msgspec.Struct, omit_defaults=True):
     activity: Activity | None = None
     accepted: dict[str, dict[str, Baseline]] = {}
     label_feed: LabelFeed | None = None
+    fits: dict[str, FittingWindow] = {}
 
 
 class WatchedHistories(msgspec.Struct, omit_defaults=True):

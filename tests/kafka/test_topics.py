@@ -31,6 +31,7 @@ RESULTS = {
     *("alert-commands", "alert-events"),
     "reference-profiles",
     "model-labels",
+    "rule-windows",
 }
 DEAD_LETTERS = {
     "predictions.dlq",

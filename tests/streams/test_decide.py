@@ -13,6 +13,7 @@ from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.results import Alert, LostRows, encode, from_plain
 from driftline.schemas.settings import Config, ModelConfig
 from driftline.schemas.times import DAY_MS, HOUR_MS, EpochMs, format_time
+from driftline.schemas.topics import RULE_WINDOWS
 from driftline.streams.decide import Decide
 from driftline.streams.stage import Batch
 from tests.streams.figures import START_MS, drift, entry, histogram, metric, traffic
@@ -26,7 +27,7 @@ TOPIC = {
 
 
 class Run:
-    """Feeds records to stage 3 and collects what it emits."""
+    """Feeds records to stage 3 and collects the alerts and recommendations."""
 
     def __init__(self, **settings: Any) -> None:
         self.stage, self.state = Decide(Config(defaults=ModelConfig(**settings))), MemoryState()
@@ -38,7 +39,8 @@ class Run:
         for record in records:
             by_topic.setdefault(TOPIC[type(record).__name__], []).append(record)
         for record in self.stage.process(Batch(records=by_topic), self.state):
-            emitted.append(record.value)
+            if record.topic != RULE_WINDOWS:
+                emitted.append(record.value)
         self.emitted += emitted
         return emitted
 

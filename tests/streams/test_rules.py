@@ -195,18 +195,15 @@ def test_windows_and_rungs_get_their_canonical_names() -> None:
 
 def test_default_rules_choose_from_the_windows_of_the_model() -> None:
     windows = tuple(parse_window(text) for text in ("5m", "12h/6h", "30d/1d"))
-    rules = {
-        r.name: r.window
-        for r in build_rules(ModelConfig(windows=windows))
-        if isinstance(r, MetricRule)
-    }
+    config = ModelConfig(windows=windows)
+    rules = {r.name: r.windows(config) for r in build_rules(config) if isinstance(r, MetricRule)}
     assert rules == {
-        "no_data": "5m",
-        "no_labels": "5m",
-        "error_rate": "5m",
-        "latency": "5m",
-        "coverage": "12h/6h",
-        "performance_drop": "5m",
+        "no_data": ("5m",),
+        "no_labels": ("5m",),
+        "error_rate": ("5m", "12h/6h", "30d/1d"),
+        "latency": ("5m", "12h/6h", "30d/1d"),
+        "coverage": ("12h/6h", "30d/1d"),
+        "performance_drop": ("5m",),
     }
 
 

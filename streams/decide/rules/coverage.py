@@ -11,7 +11,7 @@ from driftline.schemas.settings import ModelConfig
 from driftline.streams.decide.against_baseline import Drops, judge_against_baseline
 from driftline.streams.decide.judgement import Judgement, Situation
 from driftline.streams.decide.metric_info import Lane
-from driftline.streams.decide.rule import InvalidRule, MetricRule, Positive, window_of_a_day
+from driftline.streams.decide.rule import InvalidRule, MetricRule, Positive, windows_from_a_day
 from driftline.streams.lanes import ALL
 
 
@@ -35,8 +35,8 @@ class CoverageRule(
 
     Examples
     --------
-    >>> CoverageRule().bound(ModelConfig()).window
-    '1d'
+    >>> CoverageRule().bound(ModelConfig()).windows(ModelConfig())
+    ('1d', '7d/1d')
     """
 
     for_: int | str = msgspec.field(default=2, name="for")
@@ -54,9 +54,9 @@ class CoverageRule(
         """The decisions lane."""
         return "decisions"
 
-    def default_window(self, config: ModelConfig) -> str:
-        """The largest window of at most a day."""
-        return window_of_a_day(config)
+    def default_windows(self, config: ModelConfig) -> tuple[str, ...]:
+        """The largest window of at most a day, and all larger ones."""
+        return windows_from_a_day(config)
 
     def bound(self, config: ModelConfig) -> Self:
         """As `MetricRule.bound`."""

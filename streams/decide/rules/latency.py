@@ -9,7 +9,7 @@ from driftline.schemas.settings import ModelConfig
 from driftline.streams.decide.against_levels import Levels, judge_levels
 from driftline.streams.decide.judgement import Judgement, Situation
 from driftline.streams.decide.metric_info import Lane
-from driftline.streams.decide.rule import MetricRule, Positive, smallest_window
+from driftline.streams.decide.rule import MetricRule, Positive, windows_by_size
 
 
 class LatencyRule(
@@ -32,8 +32,8 @@ class LatencyRule(
 
     Examples
     --------
-    >>> LatencyRule(warning_ms=200.0).bound(ModelConfig()).window
-    '1h'
+    >>> LatencyRule(warning_ms=200.0).bound(ModelConfig()).windows(ModelConfig())
+    ('1h', '1d', '7d/1d')
     """
 
     for_: int | str = msgspec.field(default="5m", name="for")
@@ -45,9 +45,9 @@ class LatencyRule(
         """The traffic lane."""
         return "traffic"
 
-    def default_window(self, config: ModelConfig) -> str:
-        """The smallest window."""
-        return smallest_window(config)
+    def default_windows(self, config: ModelConfig) -> tuple[str, ...]:
+        """All windows."""
+        return windows_by_size(config)
 
     def judge_figures(self, figures: WindowFigures, situation: Situation) -> Judgement:
         """As `judge_levels`."""

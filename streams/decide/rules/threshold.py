@@ -11,7 +11,7 @@ from driftline.schemas.settings import ModelConfig
 from driftline.streams.decide.against_levels import Levels, judge_levels
 from driftline.streams.decide.judgement import Judgement, Severity, Situation
 from driftline.streams.decide.metric_info import Lane, known_metrics, lanes_of
-from driftline.streams.decide.rule import InvalidRule, MetricRule, smallest_window
+from driftline.streams.decide.rule import InvalidRule, MetricRule, windows_by_size
 
 
 class ThresholdRule(
@@ -56,9 +56,9 @@ class ThresholdRule(
         """The configured lane, or the first one of the metric."""
         return self.on_lane or lanes_of(self.metric)[0]
 
-    def default_window(self, config: ModelConfig) -> str:
-        """The smallest window."""
-        return smallest_window(config)
+    def default_windows(self, config: ModelConfig) -> tuple[str, ...]:
+        """All windows."""
+        return windows_by_size(config)
 
     def levels(self) -> Levels:
         """The level, and the value at which the alert resolves."""
