@@ -25,7 +25,8 @@ from tests.simulation.histories import write
 
 PARTITIONS = (1, 2, 7, 8)
 SEEDS = range(160)
-DRIFT_SEEDS = range(400, 430)
+# History 415 has no row in time after its references, so nothing is compared with them.
+DRIFT_SEEDS = (*range(400, 415), *range(416, 431))
 IN_TIME_SEEDS = range(200, 210)
 
 
