@@ -38,7 +38,7 @@ def feed(
     keep_order: bool,
     as_json: bool,
 ) -> None:
-    """Send predictions, truths and registry commands of the folder LOG in event-time order.
+    """Send predictions, truths and commands of the folder LOG in event-time order.
 
     For recorded history, run the workers with clock = "data" under [run]. When the log has been
     sent, `driftline finish` advances time until every window is final.

@@ -76,6 +76,7 @@ def test_an_exported_log_is_sent_unchanged(names: Names, tmp_path: Path) -> None
         "predictions": 3,
         "ground-truth": 1,
         "registry-commands": 0,
+        "alert-commands": 0,
     }
     assert sorted(value for _, value in on_topic(names, "predictions")) == sorted(2 * PREDICTIONS)
 
