@@ -39,7 +39,7 @@ ALERT = SERIES | {
 VERBS = [
     (
         "models list",
-        ["Reference", "Revision", "Up to", "Threshold"],
+        ["Reference", "Revision", "Up to", "Threshold", "Not judged"],
         ["Reference", "Revision", "Up to"],
     ),
     ("performance summary", [], []),
