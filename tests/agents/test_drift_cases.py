@@ -261,18 +261,30 @@ def income_back_for_a_while(day: float, random: Random) -> Features:
     return features | ({"income": round(random.gauss(300_000, 50_000))} if 52 <= day < 62 else {})
 
 
-@pytest.mark.parametrize(("features", "days"), [(shop, 60), (income_back_for_a_while, 78)])
-def test_an_open_drift_alert_is_updated_once_by_the_target_that_joins(
-    features: Callable[[float, Random], Features],
-    days: int,
+def older_people_later(day: float, random: Random) -> Features:
+    features = shop(day, random)
+    return features | ({"age": random.gauss(75, 12)} if day >= 55 else {})
+
+
+@pytest.mark.parametrize(
+    ("features", "days", "joined"),
+    [
+        (shop, 60, {"feature:income": 40}),
+        (income_back_for_a_while, 78, {"feature:income": 40}),
+        (older_people_later, 70, {"feature:income": 40, "feature:age": 55}),
+    ],
+)
+def test_an_open_drift_alert_is_updated_once_by_each_target_that_joins(
+    features: Callable[[float, Random], Features], days: int, joined: dict[str, int]
 ) -> None:
     results = replayed(predictions(features, days=days))
-    fired, update = alerts(results)
+    fired, *updates = alerts(results)
     assert list(fired.details["targets"]) == ["feature:country"]
-    assert update.details["joined"] == ["feature:income"]
-    assert (update.alert_id, update.status) == (fired.alert_id, "firing")
-    assert update.starts_at_ms == fired.starts_at_ms < START + 40 * DAY < update.at_ms
-    assert "new since it fired on" in update.summary
+    assert [update.details["joined"] for update in updates] == [[name] for name in joined]
+    for update, day in zip(updates, joined.values(), strict=True):
+        assert (update.alert_id, update.status) == (fired.alert_id, "firing")
+        assert update.starts_at_ms == fired.starts_at_ms < START + day * DAY < update.at_ms
+        assert "new since it fired on" in update.summary
 
 
 def test_an_update_stands_in_the_list_of_alerts(tmp_path: Path) -> None:

@@ -96,10 +96,20 @@ def test_scores_in_one_bin_have_no_roc_auc_but_the_reason(tmp_path: Path) -> Non
     )
 
 
-def test_scores_that_rounding_put_outside_their_range_count(tmp_path: Path) -> None:
-    surest = SHARE > 0.8
-    scores = np.where(surest, 1.0000001, np.where(SHARE < 0.2, -1e-17, SHARE))
-    figure, summary = replayed(tmp_path, [{"score": score} for score in scores.tolist()])
+@pytest.mark.parametrize(
+    ("most", "least"),
+    [(1.0000001, -1e-17), (1.0000000000000002, -5e-324), (1.0000001192092896, -1.2e-7)],
+)
+@pytest.mark.parametrize("by_class", [False, True])
+def test_scores_that_rounding_put_outside_their_range_count(
+    tmp_path: Path, most: float, least: float, by_class: bool
+) -> None:
+    scores = np.where(SHARE > 0.8, most, np.where(SHARE < 0.2, least, SHARE))
+    outputs: list[dict[str, Any]] = [
+        {"scores": {"1": score, "0": 1 - score}} if by_class else {"score": score}
+        for score in scores.tolist()
+    ]
+    figure, summary = replayed(tmp_path, outputs)
     predicted = SHARE >= 0.5
     assert (figure.n, summary.rejected) == (N, {})
     assert figure.metrics["accuracy"] == round(float((predicted == ACTUAL).mean()), 6)
