@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from driftline.agents.state.dict_state import MemoryState
+from driftline.schemas import topics
 from driftline.schemas.results import Alert
 from driftline.schemas.settings import Config, ModelConfig
 from driftline.schemas.times import DAY_MS, format_time
@@ -92,7 +93,8 @@ def alerts_of(
             )
         )
     batch = Batch(records={"registry": [entry(baseline=baseline)], "metrics": records})
-    return [record.value for record in stage.process(batch, MemoryState())]
+    found = stage.process(batch, MemoryState())
+    return [record.value for record in found if record.topic == topics.ALERTS]
 
 
 @pytest.mark.parametrize(("day_sd", "memory"), [(0.0, 0.0), (0.05, 0.0), (0.05, 0.5)])
