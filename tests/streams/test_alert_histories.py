@@ -5,6 +5,7 @@ the same records however the history is cut.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -248,7 +249,7 @@ def command(number: int, name: str, params: dict[str, Any], day: int) -> Receive
     )
 
 
-def run(made: list[Batch], restarts: set[int] = frozenset()) -> list[Any]:  # type: ignore[assignment]
+def run(made: list[Batch], restarts: Collection[int] = ()) -> list[Any]:
     """What stage 3 emits; it is built anew from its state before some batches."""
     config = Config(defaults=ModelConfig(rules=(LOW, DROP), default_rules=False))
     stage, state, emitted = Decide(config), MemoryState(), []

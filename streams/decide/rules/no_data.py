@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 import msgspec
 
 from driftline.schemas.results import WindowFigures
-from driftline.schemas.settings import ModelConfig
-from driftline.schemas.times import format_duration, parse_duration
+from driftline.schemas.times import format_duration
 from driftline.streams.decide.activity import silence_limit_ms
-from driftline.streams.decide.judgement import Judgement, Severity, Situation, judgement_of
-from driftline.streams.decide.metric_info import Lane
-from driftline.streams.decide.rule import Count, InvalidRule, MetricRule, smallest_window
+from driftline.streams.decide.judgement import Judgement, Situation, judgement_of
+from driftline.streams.decide.silence_rule import SilenceRule
 from driftline.streams.decide.wording import moment, subject
 
 
 class NoDataRule(
-    MetricRule,
+    SilenceRule,
     frozen=True,
     kw_only=True,
     forbid_unknown_fields=True,
@@ -42,30 +38,10 @@ class NoDataRule(
 
     Examples
     --------
+    >>> from driftline.schemas.settings import ModelConfig
     >>> NoDataRule(silence="2h").bound(ModelConfig()).window
     '1h'
     """
-
-    silence: str | None = None
-    severity: Severity = "error"
-    min_samples: Count = 0
-
-    def lane(self) -> Lane:
-        """The traffic lane."""
-        return "traffic"
-
-    def default_window(self, config: ModelConfig) -> str:
-        """The smallest window."""
-        return smallest_window(config)
-
-    def bound(self, config: ModelConfig) -> Self:
-        """As `MetricRule.bound`; checks the duration."""
-        if self.silence is not None:
-            try:
-                parse_duration(self.silence)
-            except ValueError as error:
-                raise InvalidRule("silence", str(error)) from error
-        return super().bound(config)
 
     def judge_figures(self, figures: WindowFigures, situation: Situation) -> Judgement:
         """Judge "clear" with predictions or where none are expected, "breach" after a silence that
@@ -87,11 +63,9 @@ class NoDataRule(
             return msgspec.structs.replace(plain, verdict="unclear")
         silent_ms = plain.window_end_ms - activity.last_ms
         usual_ms = activity.usual_ms
-        limit_ms = (
-            parse_duration(self.silence)
-            if self.silence is not None
-            else silence_limit_ms(activity, plain.window_end_ms - plain.window_start_ms)
-        )
+        limit_ms = self.configured_ms()
+        if limit_ms is None:
+            limit_ms = silence_limit_ms(activity, plain.window_end_ms - plain.window_start_ms)
         before = (
             f"the longest usual silence was {format_duration(usual_ms)}"
             if usual_ms

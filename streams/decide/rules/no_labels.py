@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import msgspec
 
 from driftline.schemas.results import WindowFigures
-from driftline.schemas.settings import ModelConfig
-from driftline.schemas.times import format_duration, parse_duration
-from driftline.streams.decide.judgement import Judgement, Severity, Situation, judgement_of
-from driftline.streams.decide.metric_info import Lane
-from driftline.streams.decide.rule import Count, InvalidRule, MetricRule, smallest_window
+from driftline.schemas.times import format_duration
+from driftline.streams.decide.judgement import Judgement, Situation, judgement_of
+from driftline.streams.decide.silence_rule import SilenceRule
 from driftline.streams.decide.wording import moment, subject
 
 
 class NoLabelsRule(
-    MetricRule,
+    SilenceRule,
     frozen=True,
     kw_only=True,
     forbid_unknown_fields=True,
@@ -42,32 +40,12 @@ class NoLabelsRule(
 
     Examples
     --------
+    >>> from driftline.schemas.settings import ModelConfig
     >>> NoLabelsRule(silence="2d").bound(ModelConfig()).window
     '1h'
     """
 
-    silence: str | None = None
-    severity: Severity = "error"
-    min_samples: Count = 0
-
     reads_labels: ClassVar[bool] = True
-
-    def lane(self) -> Lane:
-        """The traffic lane: predictions tell the time."""
-        return "traffic"
-
-    def default_window(self, config: ModelConfig) -> str:
-        """The smallest window."""
-        return smallest_window(config)
-
-    def bound(self, config: ModelConfig) -> Self:
-        """As `MetricRule.bound`; checks the duration."""
-        if self.silence is not None:
-            try:
-                parse_duration(self.silence)
-            except ValueError as error:
-                raise InvalidRule("silence", str(error)) from error
-        return super().bound(config)
 
     def judge_figures(self, figures: WindowFigures, situation: Situation) -> Judgement:
         """Judge "clear" soon after labels or where none are expected, "breach" after a silence that
@@ -87,11 +65,9 @@ class NoLabelsRule(
         if silent_ms <= usual_ms + window_ms:
             finding = f"Labels of {who} become known again"
             return msgspec.structs.replace(plain, verdict="clear", finding=finding)
-        limit_ms = (
-            parse_duration(self.silence)
-            if self.silence is not None
-            else feed.limit_ms(feed.activity, window_ms, situation.config.label_horizon_ms)
-        )
+        limit_ms = self.configured_ms()
+        if limit_ms is None:
+            limit_ms = feed.limit_ms(feed.activity, window_ms, situation.config.label_horizon_ms)
         expected_ms = last_ms
         if situation.activity is not None and situation.activity.resumed_ms >= 0:
             expected_ms = max(last_ms, situation.activity.resumed_ms + (feed.delay_ms or 0))
