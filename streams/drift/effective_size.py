@@ -45,6 +45,47 @@ def effective_size(pane_counts: Ints, *, period: int = 0) -> float:
     return rows if estimate is None else rows / estimate
 
 
+def as_in_reference(
+    rows: int, reference_rows: int, reference_effective: float, longer: float
+) -> float:
+    """Effective size of a window whose rows depend on each other as those of the reference.
+
+    Without drift they do, and a window that has drifted in part would seem to depend on itself: a
+    jump in its middle leaves a handful of independent rows. What neighbours in time share does not
+    become more by more rows: the variance beyond that of independent rows grows with the rows in a
+    time, as in Kish's design effect 1 + (m - 1) rho.
+
+    Parameters
+    ----------
+    rows, reference_rows
+        Number of rows of each side.
+    reference_effective
+        `effective_size` of the reference.
+    longer
+        How many times as long as the window the span of the reference is.
+
+    Returns
+    -------
+    Between 0 and `rows`.
+
+    Examples
+    --------
+    >>> as_in_reference(700, 3000, 1500.0, 30 / 7)  # the same traffic
+    350.0
+    >>> round(as_in_reference(7000, 3000, 1500.0, 30 / 7))  # ten times the traffic
+    636
+
+    References
+    ----------
+    L. Kish (1965), Survey Sampling, chapter 5.4.
+    """
+    if not rows or not reference_rows:
+        return float(rows)
+    beyond = max(reference_rows / reference_effective - 1.0, 0.0) if reference_effective else 0.0
+    denser = rows * longer / reference_rows
+    return rows / (1.0 + beyond * denser)
+
+
 def inflation(pane_counts: Ints, *, period: int = 0) -> float | None:
     """Variance of the window's shares relative to that of independent rows; at least 1, None with
     fewer than ten non-empty panes.

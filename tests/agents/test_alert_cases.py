@@ -91,9 +91,8 @@ def features(broken: set[str], random: Random) -> Event:
     ("per_day", "reference", "days", "latest"),
     [
         # 5 % missing instead of 1 % at 50 a day: 17.5 rows of a window in place of 3.5.
-        (50, 14, 38, {"category": 8, "missing": 19, "units": 4, "score": 8, "stop": 3}),
-        # A jump in the middle of a window of many rows counts as dependence between them.
-        (5_000, 7, 21, {"category": 4, "missing": 9, "units": 8, "score": 7, "stop": 2}),
+        (50, 21, 45, {"category": 8, "missing": 19, "units": 4, "score": 12, "stop": 3}),
+        (5_000, 21, 37, {"category": 4, "missing": 9, "units": 3, "score": 8, "stop": 2}),
     ],
 )
 def test_each_fault_is_an_alert_of_its_rule_in_time(

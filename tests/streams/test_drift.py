@@ -11,7 +11,7 @@ from scipy import stats
 from scipy.signal import lfilter
 
 from driftline.streams.drift.comparison import DriftResult, level_of
-from driftline.streams.drift.effective_size import effective_size, inflation
+from driftline.streams.drift.effective_size import as_in_reference, effective_size, inflation
 from driftline.streams.drift.false_discovery import adjust, adjusted
 from driftline.streams.drift.ks import KolmogorovSmirnov, ks_distance
 from driftline.streams.drift.psi import PopulationStabilityIndex, psi
@@ -226,22 +226,35 @@ def alarm_rates(
     *,
     daily: float = 0.0,
     shift: float = 0.0,
+    from_hour: int = 0,
     dependent: bool = True,
+    own: bool = True,
 ) -> dict[str, float]:
-    """Share of runs with p below 0.05: 30 days of reference against 7 days, rows hourly by 30."""
+    """Share of runs with p below 0.05: 30 days of reference against 7 days, rows hourly by 30.
+
+    A shift begins in the hour `from_hour` of the window. How far its rows depend on each other is
+    taken from the window itself (`own`) or from the reference.
+    """
     alarms = {"psi": 0, "ks": 0}
     sizes = np.zeros((runs, 2))
     rng = np.random.default_rng(seed)
     for run in range(runs):
         sides = (
             stream(rng, REFERENCE_PANES, coefficient, daily, 0.0),
-            stream(rng, CURRENT_PANES, coefficient, daily, shift),
+            [
+                *stream(rng, CURRENT_PANES, coefficient, daily, 0.0)[:from_hour],
+                *stream(rng, CURRENT_PANES, coefficient, daily, shift)[from_hour:],
+            ],
         )
         reference, current = merged(sides[0]), merged(sides[1])
         counts = [counts_by_pane(reference, panes) for panes in sides]
         sizes[run] = [
             effective_size(side, period=24) if dependent else side.sum() for side in counts
         ]
+        if not own:
+            rows = [int(side.sum()) for side in counts]
+            longer = REFERENCE_PANES / CURRENT_PANES
+            sizes[run, 1] = as_in_reference(rows[1], rows[0], sizes[run, 0], longer)
         for test in (PSI, KS):
             result = compared(
                 test.compare(
@@ -252,7 +265,8 @@ def alarm_rates(
     rates = {name: count / runs for name, count in alarms.items()}
     print(
         f"seed {seed}, {runs} runs, AR(1) {coefficient}, daily cycle {daily}, shift {shift}, "
-        f"dependence {'seen' if dependent else 'ignored'}: alarms {rates}, "
+        f"dependence {'seen' if dependent else 'ignored'}"
+        f"{'' if own else ', of the reference'}: alarms {rates}, "
         f"effective sizes {sizes.mean(axis=0).round()} of {REFERENCE_PANES * PANE_ROWS}"
         f" and {CURRENT_PANES * PANE_ROWS}"
     )
@@ -265,15 +279,24 @@ def most(runs: int) -> float:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("own", [True, False])
 @pytest.mark.parametrize(
     ("coefficient", "daily"),
     [(0.0, 0.0), (0.5, 0.0), (0.9, 0.0), (0.99, 0.0), (0.0, 1.5), (0.9, 1.5)],
 )
 def test_false_alarm_rate_without_drift_is_at_most_five_percent(
-    coefficient: float, daily: float
+    coefficient: float, daily: float, own: bool
 ) -> None:
     runs = 150
-    assert max(alarm_rates(11, runs, coefficient, daily=daily).values()) <= most(runs)
+    assert max(alarm_rates(11, runs, coefficient, daily=daily, own=own).values()) <= most(runs)
+
+
+def test_a_shift_in_the_last_two_days_of_a_window_is_seen_by_the_dependence_of_the_reference() -> (
+    None
+):
+    late = {"shift": 2.0, "from_hour": CURRENT_PANES - 48}
+    assert min(alarm_rates(15, 30, 0.5, own=False, **late).values()) >= 0.9
+    assert max(alarm_rates(15, 30, 0.5, own=True, **late).values()) <= 0.5
 
 
 def test_assuming_independent_rows_would_alarm_most_of_the_time() -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, NamedTuple
 from driftline.schemas import results, topics
 from driftline.schemas.times import EpochMs
 from driftline.streams.drift.comparison import DriftResult, DriftTest
+from driftline.streams.drift.effective_size import MIN_CYCLES, as_in_reference
 from driftline.streams.drift.false_discovery import adjusted
 from driftline.streams.drift.share_shift import ShareOfRows
 from driftline.streams.lanes import TRAFFIC
@@ -39,8 +40,8 @@ from driftline.streams.measure.drift.targets import (
     SegmentTargets,
     Target,
     TargetReader,
+    cycle_of,
     effective_rows,
-    grains_per_day,
 )
 from driftline.streams.measure.figures.losses import Losses
 from driftline.streams.measure.timing.covered_span import CoveredSpan, covered_span
@@ -164,12 +165,15 @@ class DriftWindows:
                 if segment in current
                 for name, reference in references.items()
             ]
+            span_ms, window_ms = whole.span_ms or 0, due.end_ms - due.start_ms
+            cycle = cycle_of(grain_ms, window_ms, window_ms)
+            longer = span_ms / window_ms if span_ms >= MIN_CYCLES * window_ms else None
             comparisons: list[_Comparison] = []
             for begin in range(0, len(pairs), TARGETS_AT_ONCE):
                 comparisons += [
                     _Comparison(segment, name, reference, target, _verdict(result, covered))
                     for segment, name, reference, target in pairs[begin : begin + TARGETS_AT_ONCE]
-                    for result in self._compare(reference, target, grains_per_day(grain_ms))
+                    for result in self._compare(reference, target, cycle, longer)
                 ]
                 yield
             # One false discovery rate for all tests of this window.
@@ -183,10 +187,18 @@ class DriftWindows:
         return records
 
     def _compare(
-        self, reference: ReferenceTarget, current: Target, period: int
+        self, reference: ReferenceTarget, current: Target, period: int, longer: float | None
     ) -> Iterator[DriftResult]:
+        """Results of a target; `longer` is how many times as long as the window the reference is,
+        None if it has fewer than three windows or was uploaded.
+        """
         before, now = reference.summary.judged, current.summary.judged
-        size = effective_rows(current, before, period) if type(before) is type(now) else None
+        size = None
+        if type(before) is type(now):
+            if longer is None or reference.effective is None:
+                size = effective_rows(current, before, period)
+            else:
+                size = as_in_reference(now.total, before.total, reference.effective, longer)
         for test in self._tests:
             result = test.compare(
                 before, now, reference_size=reference.effective, current_size=size

@@ -95,10 +95,13 @@ class Reference(NamedTuple):
         Its targets; empty if no record brought the profile.
     losses
         Lost rows that may belong to its span.
+    span_ms
+        Length of its span; None for an uploaded profile.
     """
 
     targets: ReferenceTargets
     losses: list[LostRows]
+    span_ms: int | None = None
 
 
 def read_profile(model: MeasuredModel, reference_id: str, state: State) -> Reference:
@@ -109,6 +112,7 @@ def read_profile(model: MeasuredModel, reference_id: str, state: State) -> Refer
     return Reference(
         profile_from_plain(msgspec.msgpack.decode(stored.profile)),
         [from_plain(LostRows, loss) for loss in stored.losses],
+        None if stored.span is None else stored.span[1] - stored.span[0],
     )
 
 
@@ -174,7 +178,7 @@ def profile_to_plain(
     n
         Number of predictions.
     period
-        Grains in a day, or 0.
+        Grains in a cycle, or 0.
     """
     plain: dict[str, object] = {"n": n}
     segments: dict[str, object] = {}

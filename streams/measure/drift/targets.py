@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from driftline.schemas.times import DAY_MS
 from driftline.streams import lanes
-from driftline.streams.drift.effective_size import effective_size
+from driftline.streams.drift.effective_size import MIN_CYCLES, effective_size
 from driftline.streams.drift.reference_groups import NumericGroups, Summary, TextGroups
 from driftline.streams.lanes import ALL, COUNTER_CODES, TRAFFIC
 from driftline.streams.measure.counts.dense_layout import NEGATIVE, POSITIVE
@@ -40,6 +40,7 @@ from driftline.streams.summaries.text_summary import StringSummary
 SCORE: Final = "score"
 PREDICTION: Final = "prediction"
 FEATURE: Final = "feature:"
+WEEK_MS: Final = 7 * DAY_MS
 
 
 class Target(Protocol):
@@ -209,9 +210,20 @@ class TargetReader:
         return of_segment
 
 
-def grains_per_day(grain_ms: int) -> int:
-    """Grains in a day; 0 if a day is not made of whole grains."""
-    return DAY_MS // grain_ms if DAY_MS % grain_ms == 0 else 0
+def cycle_of(grain_ms: int, span_ms: int, window_ms: int) -> int:
+    """Grains in the cycle that both sides of a comparison contain in full: a week where the window
+    is made of weeks and the span has at least three, a day otherwise; 0 if a day is not made of
+    whole grains.
+
+    Examples
+    --------
+    >>> cycle_of(3_600_000, 30 * DAY_MS, 7 * DAY_MS), cycle_of(3_600_000, 30 * DAY_MS, DAY_MS)
+    (168, 24)
+    """
+    if DAY_MS % grain_ms:
+        return 0
+    is_weekly = window_ms % WEEK_MS == 0 and span_ms >= MIN_CYCLES * WEEK_MS
+    return (WEEK_MS if is_weekly else DAY_MS) // grain_ms
 
 
 def _grain_rows(

@@ -15,6 +15,7 @@ import numpy as np
 
 from driftline.schemas import topics
 from driftline.schemas.results import RegistryCommand, to_plain
+from driftline.schemas.settings import parse_window
 from driftline.schemas.times import DAY_MS, format_time
 from driftline.streams import lanes
 from driftline.streams.lanes import ALL, DECISIONS, TRAFFIC
@@ -31,7 +32,7 @@ from driftline.streams.measure.drift.profiles import (
     unwatched_of_reference,
     watched,
 )
-from driftline.streams.measure.drift.targets import TargetReader, grains_per_day
+from driftline.streams.measure.drift.targets import TargetReader, cycle_of
 from driftline.streams.measure.drift.unwatched_features import UNWATCHED_FEATURES
 from driftline.streams.measure.figures.losses import Losses
 from driftline.streams.measure.figures.records import metrics_of_lane
@@ -150,7 +151,9 @@ class RegistryReporter:
                     )
                     if unwatched is not None:
                         of_model.append(Record(UNWATCHED_FEATURES, unwatched))
-                    profile = yield from profile_to_plain(n, of_features, grains_per_day(grain_ms))
+                    window_ms = parse_window(model.config.detection_window).size_ms
+                    cycle = cycle_of(grain_ms, end_ms - start_ms, window_ms)
+                    profile = yield from profile_to_plain(n, of_features, cycle)
                     reference_id = f"{name}@{edges[0]}/{edges[1]}"
                     params = {
                         "reference_id": reference_id,
