@@ -145,18 +145,20 @@ def decode_predictions(
     limit_ms = MAX_TIME_MS if latest_ms is None else latest_ms
     plain_ms = min(limit_ms, LAST_PLAIN_MS)
     second, second_ms = "", 0
+    labels: set[str] = set()  # those of this batch that do not stand for a missing one
     parts: list[str] = []
     for index, value in enumerate(values):
         try:
             is_parsed = False
             try:
                 # A value that is None raises TypeError.
-                if len(value) > MANY_NAMES_BYTES and _may_have_too_many_features(value):  # type: ignore[arg-type]
+                size = len(value)  # type: ignore[arg-type]
+                if size > MANY_NAMES_BYTES and _may_have_too_many_features(value):  # type: ignore[arg-type]
                     row = _decode_carefully(value, PREDICTIONS, PredictionRow, parts)
                     is_parsed = True
                 else:
                     row = _decode_plain_prediction(value)  # type: ignore[arg-type]
-                    if len(value) > MAX_TEXT_CHARACTERS and _is_too_large(value, row):  # type: ignore[arg-type]
+                    if size > MAX_TEXT_CHARACTERS and _is_too_large(value, row):  # type: ignore[arg-type]
                         row = _decode_carefully(value, PREDICTIONS, PredictionRow, parts)
                         is_parsed = True
             except _NOT_PLAIN:
@@ -179,13 +181,11 @@ def decode_predictions(
             if not FIRST_EVENT_MS <= time <= limit_ms:
                 raise _outside(time)
             label: Any = row.prediction
-            # Most labels pass the first two comparisons, and cost no call.
-            if (
-                type(label) is str
-                and (label in missing_labels or label[:1] <= " ")
-                and is_missing_label(label, missing_labels)
-            ):
-                row.prediction = label = None
+            if type(label) is str and label not in labels:
+                if is_missing_label(label, missing_labels):
+                    row.prediction = label = None
+                else:
+                    labels.add(label)
             if type(label) is not str:
                 if label is not None:
                     row.prediction = label_text(label)
@@ -226,6 +226,7 @@ def decode_truths(
     limit_ms = MAX_TIME_MS if latest_ms is None else latest_ms
     plain_ms = min(limit_ms, LAST_PLAIN_MS)
     second, second_ms = "", 0
+    labels: set[str] = set()  # those of this batch that do not stand for a missing one
     for index, value in enumerate(values):
         try:
             is_parsed = False
@@ -261,14 +262,14 @@ def decode_truths(
                             "missing_field", 'field "label" is missing, and "retracted" is not true'
                         )
                     row.label = label_text(label)
-                elif (label in missing_labels or label[:1] <= " ") and is_missing_label(
-                    label, missing_labels
-                ):
-                    raise InvalidEvent(
-                        "missing_field",
-                        f'field "label" is {json.dumps(label)}, which stands for no label; if it '
-                        "is one, take it out of missing_labels",
-                    )
+                elif label not in labels:
+                    if is_missing_label(label, missing_labels):
+                        raise InvalidEvent(
+                            "missing_field",
+                            f'field "label" is {json.dumps(label)}, which stands for no label; if '
+                            "it is one, take it out of missing_labels",
+                        )
+                    labels.add(label)
             rows.append(row)
         except InvalidEvent as fault:
             rejected.append(index)
