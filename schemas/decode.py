@@ -145,7 +145,7 @@ def decode_predictions(
     limit_ms = MAX_TIME_MS if latest_ms is None else latest_ms
     plain_ms = min(limit_ms, LAST_PLAIN_MS)
     second, second_ms = "", 0
-    labels: set[str] = set()  # those of this batch that do not stand for a missing one
+    labels: set[str] = set()  # of this batch, without those that stand for no label
     parts: list[str] = []
     for index, value in enumerate(values):
         try:
@@ -226,7 +226,7 @@ def decode_truths(
     limit_ms = MAX_TIME_MS if latest_ms is None else latest_ms
     plain_ms = min(limit_ms, LAST_PLAIN_MS)
     second, second_ms = "", 0
-    labels: set[str] = set()  # those of this batch that do not stand for a missing one
+    labels: set[str] = set()  # of this batch, without those that stand for no label
     for index, value in enumerate(values):
         try:
             is_parsed = False

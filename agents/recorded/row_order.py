@@ -38,7 +38,6 @@ MAX_BEHIND_PERCENT: Final = 1
 SAMPLED_BYTES: Final = 2 << 20
 SAMPLE_PARTS: Final = 400
 SAMPLED_SHARE: Final = 8
-PARTS_TOGETHER: Final = 25  # most of the time of a small part is what a call costs
 MIN_SAMPLED_ROWS: Final = 25 * SAMPLE_PARTS
 _UNITS: Final = (("days", DAY_MS), ("hours", HOUR_MS), ("minutes", MINUTE_MS))
 
@@ -187,18 +186,21 @@ def _parts(path: Path, progress: Report) -> Iterator[list[bytes]]:
 
 
 def _sampled_parts(path: Path) -> Iterator[list[bytes]]:
-    """The whole lines in parts of a file at equal distances, those of some parts together."""
+    """The whole lines in parts of a file at equal distances, those of a chunk together."""
     stride = path.stat().st_size // SAMPLE_PARTS
-    part_bytes = min(stride // SAMPLED_SHARE, CHUNK_BYTES // PARTS_TOGETHER)
+    part_bytes = min(stride // SAMPLED_SHARE, CHUNK_BYTES)
+    values: list[bytes] = []
+    read_bytes = 0
     with path.open("rb", buffering=0) as file:
-        for first in range(0, SAMPLE_PARTS, PARTS_TOGETHER):
-            values: list[bytes] = []
-            for i in range(first, first + PARTS_TOGETHER):
-                file.seek(i * stride)
-                # The first line may have begun before the part, the last one may go on after it.
-                values += file.read(part_bytes).split(b"\n")[1:-1]
-            if values:
+        for i in range(SAMPLE_PARTS):
+            file.seek(i * stride)
+            # The first line may have begun before the part, the last one may go on after it.
+            values += file.read(part_bytes).split(b"\n")[1:-1]
+            read_bytes += part_bytes
+            if read_bytes >= CHUNK_BYTES:
                 yield values
+                values, read_bytes = [], 0
+    yield values
 
 
 def _plausible_times(values: Sequence[bytes], topic: str, latest_ms: int) -> Ints:

@@ -50,10 +50,11 @@ def as_in_reference(
 ) -> float:
     """Effective size of a window whose rows depend on each other as those of the reference.
 
-    Without drift they do, and a window that has drifted in part would seem to depend on itself: a
-    jump in its middle leaves a handful of independent rows. What neighbours in time share does not
-    become more by more rows: the variance beyond that of independent rows grows with the rows in a
-    time, as in Kish's design effect 1 + (m - 1) rho.
+    Without drift they do. If the dependence were estimated from the window itself, a shift that
+    begins inside it would look like dependence and leave a handful of independent rows. What rows
+    that are close in time have in common does not average out when there are more of them: the
+    variance beyond that of independent rows grows with the number of rows per unit of time, as in
+    Kish's design effect 1 + (m - 1) rho.
 
     Parameters
     ----------
