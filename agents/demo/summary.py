@@ -6,6 +6,7 @@ Printing the summary is `words.py`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from driftline.schemas.results import (
     WindowFigures,
 )
 from driftline.schemas.times import format_date, format_time, parse_duration
+from driftline.streams.decide.judgement import SEVERITIES
 from driftline.streams.score_bins import SCORE_BINS, bin_numbers
 
 MIN_DAYS_FOR_MONTHS = 60  # a longer run is summarised by month, a shorter one by day
@@ -63,10 +65,16 @@ class RungSummary(Struct, kw_only=True):
 
 
 class RuleSummary(Struct, kw_only=True):
-    """All alert episodes of one rule."""
+    """All alert episodes of one rule.
+
+    Attributes
+    ----------
+    severities
+        Number of episodes by the highest severity that each reached, in falling order.
+    """
 
     rule: str
-    severity: str
+    severities: dict[str, int]
     episodes: int
     still_firing: int
     segments: list[str]
@@ -385,7 +393,7 @@ def summarise_alerts(changes: Iterable[Alert]) -> list[RuleSummary]:
     return [
         RuleSummary(
             rule=rule,
-            severity=episodes[0].severity,
+            severities=_severities(closing[alert.alert_id] for alert in episodes),
             episodes=len(episodes),
             still_firing=sum(closing[alert.alert_id].status != "resolved" for alert in episodes),
             segments=sorted({alert.segment for alert in episodes}),
@@ -395,6 +403,12 @@ def summarise_alerts(changes: Iterable[Alert]) -> list[RuleSummary]:
         )
         for rule, episodes in by_rule.items()
     ]
+
+
+def _severities(closing: Iterable[Alert]) -> dict[str, int]:
+    """Number of episodes by severity, the highest first; an episode never becomes less severe."""
+    counts = Counter(alert.severity for alert in closing)
+    return {severity: counts[severity] for severity in reversed(SEVERITIES) if counts[severity]}
 
 
 def summarise_drift(results: Iterable[Drift]) -> list[TargetSummary]:

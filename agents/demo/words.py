@@ -175,9 +175,9 @@ def _alerts(summary: Summary) -> Iterator[str]:
     if not summary.alerts:
         yield "No alert fired" + (" during the log." if after else ".")
     for rule in summary.alerts:
-        if rule.severity != "info":
+        if [*rule.severities] != ["info"]:
             yield from _rule(rule)
-    info = [rule for rule in summary.alerts if rule.severity == "info"]
+    info = [rule for rule in summary.alerts if [*rule.severities] == ["info"]]
     if info:
         count = sum(rule.episodes for rule in info)
         names = ", ".join(sorted({rule.rule for rule in info}))
@@ -191,8 +191,11 @@ def _alerts(summary: Summary) -> Iterator[str]:
 def _rule(rule: RuleSummary) -> Iterator[str]:
     firing = f"{rule.still_firing} still firing" if rule.still_firing else "all resolved"
     where = "all rows" if rule.segments == ["all"] else ", ".join(rule.segments)
+    severities = [*rule.severities]
+    if len(severities) > 1:
+        severities = [f"{count} {severity}" for severity, count in rule.severities.items()]
     yield (
-        f"{rule.severity}: {rule.rule} fired {times(rule.episodes)} ({where}; {firing}), "
+        f"{', '.join(severities)}: {rule.rule} fired {times(rule.episodes)} ({where}; {firing}), "
         f"first on {rule.first_at[:10]}:"
     )
     yield f"  {rule.first_summary}"

@@ -97,7 +97,7 @@ def alert(alert_id: str, status: str, rule: str, severity: str, day: int) -> Ale
         model_version="1.0.0",
         segment="all",
         rule=rule,
-        status=status,  # type: ignore[arg-type]
+        status="firing" if status == "escalated" else status,  # type: ignore[arg-type]
         change=status,  # type: ignore[arg-type]
         severity=severity,  # type: ignore[arg-type]
         summary=f"{rule} of day {day}.",
@@ -288,7 +288,24 @@ def test_alerts_are_summarised_by_rule_with_their_latest_status(out: Path) -> No
     first, second = summarise(out).alerts
     assert (first.rule, first.episodes, first.still_firing) == ("auc_low", 2, 1)
     assert first.first_summary == "auc_low of day 1."
-    assert (second.rule, second.severity, second.still_firing) == ("drift_psi", "info", 1)
+    assert [*first.severities.items()] == [("critical", 1), ("warning", 1)]
+    assert (second.rule, second.severities, second.still_firing) == ("drift_psi", {"info": 1}, 1)
+
+
+def test_an_alert_counts_by_the_highest_severity_that_it_reached(out: Path) -> None:
+    write(
+        out,
+        alerts=[
+            alert("b", "firing", "drift_psi", "info", 1),
+            alert("b", "escalated", "drift_psi", "warning", 2),
+            alert("b", "resolved", "drift_psi", "warning", 3),
+        ],
+    )
+    (rule,) = summarise(out).alerts
+    assert rule.severities == {"warning": 1}
+    assert "warning: drift_psi fired once (all rows; all resolved), first on 2013-06-01:" in [
+        *summary_lines(summarise(out))
+    ]
 
 
 def test_alerts_after_the_end_of_the_log_are_counted_separately(out: Path) -> None:
@@ -387,7 +404,7 @@ def test_summary_text_contains_the_figures_of_the_output(out: Path) -> None:
         "lowest in 2013-06-02 (0.500, 18.8 % positive)",
         "At 3h, F1 is 0.383 instead of the final 0.580. It is too low: 11.7 % of the truths",
         "compared with 21.8 % in the end",
-        "auc_low fired twice (all rows; 1 still firing), first on 2013-06-01:",
+        "1 critical, 1 warning: auc_low fired twice (all rows; 1 still firing), first on",
         "feature:hour drifted moderately or severely in 1 of 2 windows",
         "most in the window to 2013-06-03 (psi 0.400)",
         "No moderate or severe drift: score.",
