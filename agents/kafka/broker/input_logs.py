@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal
 
 from confluent_kafka import (
-    IsolationLevel,
     KafkaError,
     KafkaException,
     TopicCollection,
@@ -22,6 +21,7 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 from msgspec import Struct
 
 from driftline.agents.kafka.broker.connection import Connection
+from driftline.agents.kafka.broker.log_offsets import log_offsets
 from driftline.agents.kafka.broker.task_kinds import INPUTS, kinds_of
 from driftline.agents.kafka.broker.topics import topic_id_text
 
@@ -263,16 +263,10 @@ def input_logs(
     if not there:
         return {}
     starts, ends = (
-        admin.list_offsets(
-            dict.fromkeys(there, spec),
-            isolation_level=IsolationLevel.READ_COMMITTED,
-            request_timeout=ANSWER_S,
-        )
+        log_offsets(admin, there, spec, timeout_s=ANSWER_S)
         for spec in (OffsetSpec.earliest(), OffsetSpec.latest())
     )
     return {
-        (connection.bare(place.topic), place.partition): InputLog(
-            ids[place.topic][0], starts[place].result().offset, ends[place].result().offset
-        )
-        for place in there
+        (connection.bare(name), partition): InputLog(ids[name][0], start, ends[name, partition])
+        for (name, partition), start in starts.items()
     }

@@ -21,6 +21,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollectio
 from confluent_kafka.admin import OffsetSpec
 
 from driftline.agents.kafka.broker.connection import BrokerError, Connection
+from driftline.agents.kafka.broker.log_offsets import log_offsets
 from driftline.agents.kafka.broker.moving_partitions import patiently
 from driftline.agents.kafka.broker.task_kinds import REKEY, STAGES, kinds_of
 from driftline.agents.kafka.broker.topics import OWNERSHIP, REQUEST_S, changelog, topic_id_text
@@ -413,11 +414,9 @@ class Ownership:
         place = TopicPartition(topic, 0)
         return patiently(
             self._connection,
-            lambda admin: int(
-                admin.list_offsets({place: OffsetSpec.latest()}, request_timeout=REQUEST_S)[place]
-                .result()
-                .offset
-            ),
+            lambda admin: log_offsets(admin, [place], OffsetSpec.latest(), timeout_s=REQUEST_S)[
+                topic, 0
+            ],
         )
 
     def _claims(self, topic: str, end: int) -> list[tuple[int, int, bytes]]:

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from confluent_kafka import (
     Consumer,
-    IsolationLevel,
     KafkaError,
     KafkaException,
     Message,
@@ -23,6 +22,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from msgspec import Struct
 
 from driftline.agents.kafka.broker.connection import BrokerError, Connection
+from driftline.agents.kafka.broker.log_offsets import Offsets, log_offsets
 from driftline.agents.kafka.broker.moving_partitions import patiently
 from driftline.agents.recorded.export_manifest import Range
 
@@ -329,20 +329,9 @@ def is_unreadable(message: Message) -> bool:
     return error is not None and error.code() in (KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION)
 
 
-Offsets = dict[tuple[str, int], int]
-
-
 def _offsets(connection: Connection, places: Sequence[TopicPartition], spec: OffsetSpec) -> Offsets:
     def asked(admin: AdminClient) -> Offsets:
-        found = admin.list_offsets(
-            dict.fromkeys(places, spec),
-            isolation_level=IsolationLevel.READ_COMMITTED,
-            request_timeout=REQUEST_S,
-        )
-        return {
-            (place.topic, place.partition): future.result().offset
-            for place, future in found.items()
-        }
+        return log_offsets(admin, places, spec, timeout_s=REQUEST_S)
 
     # A topic that was just created is not known to every broker at once.
     return patiently(connection, asked, also=(KafkaError.UNKNOWN_TOPIC_OR_PART,))
