@@ -34,6 +34,7 @@ from driftline.schemas.config_values import (
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.kafka_settings import KAFKA_KEYS, KafkaSettings
 from driftline.schemas.labels import MOST_LABELS, label_text
+from driftline.schemas.notification_settings import read_notifications
 from driftline.schemas.settings import (
     LANES,
     Config,
@@ -139,7 +140,7 @@ def build_config(tables: Mapping[str, Any], path: str | None = None) -> Config:
 
 
 def _build_config(file: dict[str, Any], path: str | None) -> Config:
-    names = ("defaults", "run", "models", "kafka")
+    names = ("defaults", "run", "models", "kafka", "notifications")
     check_keys(file, names, "")
     tables = {name: read_table(file.get(name, {}), name) for name in names}
     check_keys(tables["defaults"], (*MODEL_KEYS, *STREAM_KEYS), "defaults.")
@@ -178,6 +179,7 @@ def _build_config(file: dict[str, Any], path: str | None) -> Config:
     check_keys(tables["kafka"], tuple(KAFKA_KEYS), "kafka.")
     return Config(
         kafka=KafkaSettings(**read_values(tables["kafka"], KAFKA_KEYS, "kafka")),
+        notifications=read_notifications(tables["notifications"]),
         defaults=defaults,
         models=models,
         pane_ms=_choose_pane_ms(window for model in all_settings for window in model.windows),

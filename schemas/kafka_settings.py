@@ -20,9 +20,10 @@ from driftline.schemas.config_values import (
     read_string,
     toml_key,
 )
+from driftline.schemas.secrets import Secret, read_secret
 from driftline.schemas.topics import INPUT_PARTITIONS, RESULT_PARTITIONS
 
-__all__ = ["CLIENT_KEYS", "KAFKA_KEYS", "KafkaSettings", "Secret"]
+__all__ = ["CLIENT_KEYS", "KAFKA_KEYS", "KafkaSettings"]
 
 MAX_PARTITIONS = 1024
 MIN_MEMORY_BYTES = 10**6
@@ -36,18 +37,10 @@ _SIZE_UNITS = {
     "GiB": 1 << 30,
 }
 _SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})", re.ASCII)
-_SECRET_KEYS = ("env", "file")
 
 SECRETS = ("sasl.password", "ssl.key.password")
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
-
-
-class Secret(Struct, frozen=True, kw_only=True):
-    """Reference to a secret: an environment variable, or a file that holds nothing else."""
-
-    env: str | None = None
-    file: str | None = None
 
 
 class KafkaSettings(Struct, frozen=True, kw_only=True):
@@ -164,34 +157,15 @@ def _read_size(value: Any) -> int:
     return size
 
 
-def _read_secret(value: Any) -> Secret:
-    if isinstance(value, str):
-        raise ValueError(
-            "is a secret in plain text, which must not be in this file; "
-            'write { env = "NAME" } or { file = "/path" }'
-        )
-    if not isinstance(value, dict):
-        raise ValueError(
-            'is not a reference to a secret; write { env = "NAME" } or { file = "/path" }'
-        )
-    check_keys(value, _SECRET_KEYS, ".")
-    if len(value) != 1:
-        raise ValueError('needs one of "env" and "file"')
-    ((key, name),) = value.items()
-    if not isinstance(name, str) or not name:
-        raise InvalidValue(f".{key}", f"is {describe(name)}, not a name")
-    return Secret(**value)
-
-
 CLIENT_KEYS: dict[str, Callable[[Any], str | Secret]] = {
     "security.protocol": one_of(*PROTOCOLS),
     "sasl.mechanism": one_of(*MECHANISMS),
     "sasl.username": read_string,
-    "sasl.password": _read_secret,
+    "sasl.password": read_secret,
     "ssl.ca.location": read_string,
     "ssl.certificate.location": read_string,
     "ssl.key.location": read_string,
-    "ssl.key.password": _read_secret,
+    "ssl.key.password": read_secret,
     "ssl.endpoint.identification.algorithm": one_of("https", "none"),
     "client.id": _read_identifier,
 }

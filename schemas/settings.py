@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from driftline.schemas.kafka_settings import KafkaSettings
 from driftline.schemas.labels import MISSING_LABELS
+from driftline.schemas.notification_settings import NotificationSettings
 from driftline.schemas.times import DAY_MS, HOUR_MS, MINUTE_MS, format_duration, parse_duration
 
 __all__ = [
@@ -193,6 +194,8 @@ class Config(Struct, frozen=True, kw_only=True):
         Lanes that are computed, of traffic, decisions and arrivals.
     kafka
         The broker and how to use it; has no effect on results.
+    notifications
+        Who is told about alerts, when and how; has no effect on results.
     path
         Path of the file, for messages; None without a file.
     """
@@ -211,6 +214,7 @@ class Config(Struct, frozen=True, kw_only=True):
     segments: tuple[str, ...] = ()
     lanes: tuple[str, ...] = LANES
     kafka: KafkaSettings = KafkaSettings()
+    notifications: NotificationSettings = NotificationSettings()
     path: str | None = None
 
     @property
@@ -230,7 +234,8 @@ class Config(Struct, frozen=True, kw_only=True):
         files, wherever they are stored.
         """
         settings = msgspec.structs.asdict(self) | {"path": None}
-        del settings["kafka"]
+        for without_effect in ("kafka", "notifications"):
+            del settings[without_effect]
         return sha256(_encoder.encode(msgspec.to_builtins(settings))).hexdigest()
 
 

@@ -5,6 +5,7 @@ place in the file.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -12,7 +13,12 @@ import msgspec
 _T = TypeVar("_T")
 
 
-def convert_table(table: object, kind: type[_T] | Any, where: str) -> _T:
+def convert_table(
+    table: object,
+    kind: type[_T] | Any,
+    where: str,
+    dec_hook: Callable[[type, Any], Any] | None = None,
+) -> _T:
     """Convert a table of the configuration to a struct.
 
     Parameters
@@ -23,6 +29,8 @@ def convert_table(table: object, kind: type[_T] | Any, where: str) -> _T:
         A struct, or a union of tagged structs.
     where
         Path of the table in the file, such as "models.churn.rules[0]".
+    dec_hook
+        Converts a value to a type that msgspec does not know, or raises ValueError.
 
     Raises
     ------
@@ -39,7 +47,7 @@ def convert_table(table: object, kind: type[_T] | Any, where: str) -> _T:
     ValueError: models.churn.limits.low: has to be a number, not a string
     """
     try:
-        converted: _T = msgspec.convert(table, kind)
+        converted: _T = msgspec.convert(table, kind, dec_hook=dec_hook)
     except msgspec.ValidationError as error:
         text, _, place = str(error).partition(" - at `$")
         raise ValueError(f"{where}{place.rstrip('`')}: {_in_words(text)}") from error

@@ -1,4 +1,4 @@
-"""`driftline alerts`: list and show alerts, act on them, and show the rules."""
+"""`driftline alerts`: list and show alerts, act on them, show the rules, and test channels."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from driftline.agents.cli.alert_acts import (
     unacknowledge,
     unsilence,
 )
+from driftline.agents.cli.alert_channels import test_channel
 from driftline.agents.cli.alert_rules import show_rules
 from driftline.agents.cli.alert_source import open_source, source_options
 from driftline.agents.cli.output import (
@@ -223,5 +224,6 @@ for command in (
     unsilence,
     list_silences,
     show_rules,
+    test_channel,
 ):
     alerts.add_command(command)

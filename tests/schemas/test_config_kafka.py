@@ -3,7 +3,8 @@
 import pytest
 
 from driftline.schemas.config import ConfigError, parse_config
-from driftline.schemas.kafka_settings import KafkaSettings, Secret
+from driftline.schemas.kafka_settings import KafkaSettings
+from driftline.schemas.secrets import Secret
 from driftline.schemas.settings import Config
 
 EXAMPLE = """

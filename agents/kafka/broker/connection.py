@@ -12,13 +12,14 @@ import os
 import ssl
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
-from driftline.schemas.kafka_settings import SECRETS, KafkaSettings, Secret
+from driftline.agents.secret import SecretError, secret_text
+from driftline.schemas.kafka_settings import SECRETS, KafkaSettings
+from driftline.schemas.secrets import Secret
 from driftline.schemas.settings import Config
 from driftline.schemas.topics import PROGRAM_TOPICS, SOURCES, dlq_name, rekeyed_name
 
@@ -303,28 +304,10 @@ FORBIDDEN = (
 
 
 def _secret(key: str, secret: Secret, environment: Mapping[str, str]) -> str:
-    if secret.env is not None:
-        value = environment.get(secret.env)
-        if not value:
-            raise BrokerError(
-                f'kafka.client."{key}": the environment variable {secret.env} is not set; set it, '
-                "or name another one"
-            )
-        return value
-    assert secret.file is not None  # kafka_settings requires one of the two
     try:
-        value = Path(secret.file).read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BrokerError(
-            f'kafka.client."{key}": {secret.file} cannot be read: '
-            f"{getattr(error, 'strerror', None) or 'no text'}"
-        ) from error
-    if not value:
-        raise BrokerError(
-            f'kafka.client."{key}": {secret.file} is empty; it must hold the secret and nothing '
-            "else"
-        )
-    return value
+        return secret_text(secret, environment)
+    except SecretError as error:
+        raise BrokerError(f'kafka.client."{key}": {error}') from error
 
 
 def _password_source(settings: KafkaSettings) -> str:
