@@ -11,6 +11,7 @@ from os import PathLike
 from pathlib import Path
 
 from driftline.agents.configuration import ConfigSource, checked_config
+from driftline.agents.inprocess.notify_replay import channels_to_notify, with_notifications
 from driftline.agents.inprocess.replay import replay as run_log
 from driftline.agents.inprocess.run_summary import Progress
 from driftline.agents.input_check.check import check_log
@@ -38,6 +39,7 @@ def replay(
     ground_truth_mapping: Mapping[str, str] | None = None,
     features: Sequence[str] = (),
     drop: Sequence[str] = (),
+    notify: bool = False,
     progress: Callable[[Progress], None] | None = None,
     mapped: Callable[[Sequence[ColumnUse]], None] | None = None,
     noted: Callable[[Sequence[str]], None] | None = None,
@@ -87,6 +89,10 @@ def replay(
     features, drop
         Columns of the table `predictions` that are features whatever they are called, and columns
         that are left out.
+    notify
+        Send the notifications that the configuration asks for, once the run is finished, at their
+        event times as fast as the channels take them; `Results.notifications` has them. A further
+        call sends what is left. By default nothing is sent.
     progress
         Called after every commit.
     mapped
@@ -100,7 +106,7 @@ def replay(
     LogError
         If an input cannot be read; names the argument or file, and the row at fault.
     ConfigError
-        If the configuration is invalid; names the key.
+        If the configuration is invalid, or the secret of a channel cannot be read; names the key.
     RunRefused
         If `out` is in use, or belongs to a run with other inputs or options.
     StateError
@@ -134,6 +140,7 @@ def replay(
     datetime64[ms, UTC]
     """
     settings = checked_config(config)
+    channels = channels_to_notify(settings) if notify else None
 
     def tell_first_rows(
         files: Mapping[str, Path], order: Mapping[str, RowOrder], latest_ms: int
@@ -166,6 +173,8 @@ def replay(
             mapped=mapped,
             ready=None if noted is None else tell_first_rows,
         )
+        if channels is not None:
+            summary = with_notifications(folder, settings, channels, summary)
     return Results(folder, summary=summary, temporary=temporary)
 
 

@@ -1,5 +1,5 @@
 """A configuration checked as a whole: the file by `schemas`, its rules, tuners and policies by
-`streams`.
+`streams`, its channels by `notify`.
 
 `schemas` does not know the types of plug-ins, so their tables are built here once before a run
 starts; an error in them names its key as for any other key of the file.
@@ -53,4 +53,9 @@ def checked_config(source: ConfigSource) -> Config:
     except ValueError as error:
         where, _, message = str(error).partition(": ")
         raise ConfigError(config.path, where, message) from error
+    if config.notifications.channels:
+        # Imported here: it brings what channels connect with.
+        from driftline.agents.notify.channel_check import check_channels
+
+        check_channels(config.notifications, config.path)
     return config

@@ -28,6 +28,7 @@ from driftline.agents.output_folder import (
 )
 from driftline.schemas.alert_commands import AlertEvent
 from driftline.schemas.errors import DriftlineError
+from driftline.schemas.notifications import Notification
 from driftline.schemas.results import (
     Alert,
     Drift,
@@ -48,6 +49,7 @@ from driftline.schemas.topics import (
     HISTOGRAMS,
     METRICS,
     MODEL_LABELS,
+    NOTIFICATIONS,
     RECOMMENDATIONS,
     REFERENCE_PROFILES,
     REGISTRY,
@@ -265,6 +267,13 @@ class Results:
     def alerts(self) -> Table[Alert]:
         """Changes of alerts: firing, updates, resolved."""
         return self._table(ALERTS, Alert)
+
+    @property
+    def notifications(self) -> Table[Notification]:
+        """What was sent to people, of a run with `notify`; the last record of each id says what
+        became of it.
+        """
+        return self._table(NOTIFICATIONS, Notification)
 
     @property
     def recommendations(self) -> Table[Recommendation]:

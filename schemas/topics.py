@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from driftline.schemas.alert_commands import AlertCommand, AlertEvent
 from driftline.schemas.events import GroundTruth, Prediction, Tick
+from driftline.schemas.notifications import Notification
 from driftline.schemas.results import (
     Alert,
     Drift,
@@ -37,6 +38,7 @@ __all__ = [
     "JOINED",
     "METRICS",
     "MODEL_LABELS",
+    "NOTIFICATIONS",
     "OUTCOMES",
     "PREDICTIONS",
     "PROGRAM_TOPICS",
@@ -70,6 +72,7 @@ DRIFT = "drift"
 ALERTS = "alerts"
 ALERT_COMMANDS = "alert-commands"
 ALERT_EVENTS = "alert-events"
+NOTIFICATIONS = "notifications"
 RECOMMENDATIONS = "recommendations"
 RULE_WINDOWS = "rule-windows"
 REGISTRY_COMMANDS = "registry-commands"
@@ -81,7 +84,7 @@ REFERENCE_PROFILES = "reference-profiles"
 
 JOINED = (PREDICTIONS, GROUND_TRUTH, TICKS)
 """Input topics of stage 1; one task reads the same partition of each. All other topics are
-partitioned by model name.
+partitioned by model name, except `notifications`, which is partitioned by its key.
 """
 
 COMMANDS = (REGISTRY_COMMANDS, ALERT_COMMANDS)
@@ -111,8 +114,8 @@ class Topic(Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     key
-        Format of the record key, as field names. The topics in `JOINED` are partitioned by it, all
-        others by model name.
+        Format of the record key, as field names. The topics in `JOINED` and `notifications` are
+        partitioned by it, all others by model name.
     partitions
         Default number; the one on a broker is set under [kafka].
     cleanup
@@ -122,7 +125,8 @@ class Topic(Struct, frozen=True, kw_only=True):
     type
         Type of the value; None for an internal topic that is not JSON (`window-partials`).
     stage
-        Name of the stage that writes it; "input" for topics that others write.
+        Name of the stage that writes it; "input" for topics that others write, "notify" for
+        what the notifier writes.
     """
 
     name: str
@@ -224,6 +228,7 @@ TOPICS: dict[str, Topic] = {
         ),
         _topic(ALERT_COMMANDS, AlertCommand, "input", _MODEL_KEY, days=30),
         _topic(ALERT_EVENTS, AlertEvent, "decide", _MODEL_KEY, days=None),
+        _topic(NOTIFICATIONS, Notification, "notify", "notification_id", days=30),
         _topic(RECOMMENDATIONS, Recommendation, "decide", _VERSION_KEY, days=30),
         _topic(
             RULE_WINDOWS,

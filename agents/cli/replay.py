@@ -73,6 +73,12 @@ if TYPE_CHECKING:
 )
 @keep_order_option
 @click.option(
+    "--notify",
+    is_flag=True,
+    help="Send the notifications of [notifications] in the configuration when the run is finished; "
+    "they are in OUT/notifications.jsonl. By default a replay sends nothing.",
+)
+@click.option(
     "--allow-loss",
     is_flag=True,
     help="End with 0 even if more than 1 % of predictions or ground truth did not count.",
@@ -97,6 +103,7 @@ def replay(
     open_end: bool,
     follow: bool,
     keep_order: bool,
+    notify: bool,
     allow_loss: bool,
     mapping: tuple[str, ...],
     features: tuple[str, ...],
@@ -139,6 +146,7 @@ def replay(
                 mapping=columns,
                 features=features,
                 drop=drop,
+                notify=notify,
                 progress=progress and progress.show,
                 mapped=mapped,
                 noted=partial(print_notes, bar=progress),

@@ -6,7 +6,7 @@ before the commit; lines that a killed run wrote after its last commit are cut o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -25,6 +25,8 @@ class OutputFiles:
     lengths
         Committed length in bytes of each topic's file; longer files are cut, files without a
         committed length are removed.
+    others
+        Topics whose files somebody else writes; they are left alone.
 
     Raises
     ------
@@ -32,12 +34,14 @@ class OutputFiles:
         If a file is shorter than its committed length.
     """
 
-    def __init__(self, folder: Path, lengths: Mapping[str, int]) -> None:
+    def __init__(
+        self, folder: Path, lengths: Mapping[str, int], others: Collection[str] = ()
+    ) -> None:
         self._folder = folder
         self._lengths = dict(lengths)
         self._files: dict[str, IO[bytes]] = {}
         for path in sorted(folder.glob("*.jsonl")):
-            if path.stem not in self._lengths:
+            if path.stem not in self._lengths and path.stem not in others:
                 path.unlink()
         for topic, length in self._lengths.items():
             path = self._path(topic)

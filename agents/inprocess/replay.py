@@ -72,6 +72,7 @@ from driftline.schemas.topics import (
     HISTOGRAMS,
     METRICS,
     MODEL_LABELS,
+    NOTIFICATIONS,
     OUTCOMES,
     PREDICTIONS,
     RECOMMENDATIONS,
@@ -373,7 +374,7 @@ class _Run:
         if ready is not None and not self._resumed:
             ready(given, self._checkpoint.order, latest_ms)
         self._total_bytes = sum(path.stat().st_size for path in files.values())
-        self._outputs = OutputFiles(out, self._checkpoint.lengths)
+        self._outputs = OutputFiles(out, self._checkpoint.lengths, others=(NOTIFICATIONS,))
         opened.callback(self._outputs.close)
         topics = [*_RESULTS, OUTCOMES] if config.outcomes else _RESULTS
         self._outputs.create(topics)
