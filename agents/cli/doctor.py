@@ -79,6 +79,7 @@ def _run_checks(
 
     from driftline.agents.configuration import checked_config
     from driftline.agents.doctor import output_folder, state_size
+    from driftline.agents.doctor.channels import check_channels
     from driftline.agents.doctor.feature_shares import check_feature_shares
     from driftline.agents.output_folder import ReadError
     from driftline.schemas.config import ConfigError
@@ -102,6 +103,7 @@ def _run_checks(
             message=f"{config_path or 'the default configuration'} is valid",
         )
     )
+    results += check_channels(config)
     results += _check_broker(config, broker)
     if per_day is not None:
         results += state_size.estimate_state_size(

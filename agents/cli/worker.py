@@ -85,6 +85,7 @@ def worker(
         from driftline.agents.kafka.broker.topics import UnusableTopics
         from driftline.agents.worker.app import UnsupportedFaust
         from driftline.agents.worker.main import run_worker
+        from driftline.schemas.config import ConfigError
     except ImportError as error:
         raise WrongInput(
             f'this command needs the extra "kafka" ({error}): pip install "driftline[kafka]"'
@@ -102,7 +103,7 @@ def worker(
             json_logs=json_logs,
             resume=resume,
         )
-    except (BrokerError, UnusableTopics, InvalidResume, UnsupportedFaust) as error:
+    except (ConfigError, BrokerError, UnusableTopics, InvalidResume, UnsupportedFaust) as error:
         raise WrongInput(str(error)) from error
 
 

@@ -16,9 +16,11 @@ from driftline.agents.kafka.broker.broker_clock import (
     difference,
 )
 from driftline.agents.kafka.broker.connection import BrokerError, Connection
+from driftline.agents.kafka.broker.failures import MustStop
 from driftline.agents.kafka.broker.ownership import Ownership
 from driftline.agents.kafka.broker.ranges import offset_ranges, read_all
 from driftline.agents.kafka.broker.task_kinds import INPUTS, STAGES
+from driftline.agents.kafka.notify.changelog import unread_inputs
 from driftline.agents.kafka.task.uncounted import is_much
 from driftline.agents.kafka.tools.journal_positions import position_faults, unread_sources
 from driftline.agents.kafka.tools.lag import lag
@@ -52,7 +54,7 @@ def check_broker(connection: Connection) -> Iterator[CheckResult]:
     yield from _or_fault(check_retry_rights, connection)
     topic_results = list(_or_fault(check_topics, connection))
     yield from topic_results
-    wanted = {connection.name(topic.name) for topic in topics.plan(connection.settings)}
+    wanted = {connection.name(topic.name) for topic in topics.plan(connection.config)}
     if wanted.isdisjoint(metadata.topics):
         return
     yield from _or_fault(check_owner, connection)
@@ -73,6 +75,9 @@ def _or_fault(
     try:
         yield from check(connection)
     except BrokerError as error:
+        message, _, remedy = str(error).partition("; ")
+        yield CheckResult(check="broker", level="problem", message=message, remedy=remedy)
+    except MustStop as error:
         message, _, remedy = str(error).partition("; ")
         yield CheckResult(check="broker", level="problem", message=message, remedy=remedy)
     except KafkaException as error:
@@ -274,6 +279,9 @@ def check_lag(connection: Connection) -> Iterator[CheckResult]:
     if connection.settings.rekey:
         unread = sum(unread_sources(connection).values())
         message = f"re-keying is {unread:,} records behind"
+        yield CheckResult(check="workers", level="ok", message=message)
+    if connection.config.notifications.channels:
+        message = f"the notifier is {sum(unread_inputs(connection).values()):,} records behind"
         yield CheckResult(check="workers", level="ok", message=message)
     for kind in STAGES:
         group, records = connection.group(kind), lag(connection, kind)

@@ -7,10 +7,12 @@ that nobody checked), and a response is read up to a limit.
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
+from types import ModuleType
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -35,6 +37,7 @@ READ_SECONDS = 15.0
 LONGEST_RETRY_SECONDS = 86_400.0
 # The only ones of 4xx after which the same request may succeed later.
 TEMPORARY = (408, 425, 429)
+_IMPORT = threading.Lock()
 
 
 def post_json(
@@ -122,8 +125,7 @@ def _exchange(
     ca_file: str | None,
 ) -> tuple[int, float | None, str]:
     """Status, seconds to wait, and the beginning of the response."""
-    from urllib3.exceptions import HTTPError
-
+    library = _library()
     connection = _connect(address, allow_private, ca_file)
     try:
         with closed_after(lambda: connection.sock, SEND_SECONDS):
@@ -136,21 +138,20 @@ def _exchange(
             response.close()
             wait = retry_after_seconds(response.headers.get("Retry-After"), time.time())
             return response.status, wait, text.decode("utf-8", "replace")
-    except (OSError, HTTPException, HTTPError) as error:
+    except (OSError, HTTPException, library.exceptions.HTTPError) as error:
         raise NotSent(f"{address.origin}: {reason_of(error)}") from None
     finally:
         connection.close()
 
 
 def _connect(address: WebAddress, allow_private: bool, ca_file: str | None) -> HTTPConnection:
-    from urllib3.connection import HTTPConnection, HTTPSConnection
-    from urllib3.exceptions import HTTPError
+    library = _library()
 
     def open_(ip: str, seconds: float) -> HTTPConnection:
         connection: HTTPConnection
         if address.scheme == "https":
             # The name goes into SNI and is what the certificate has to be for.
-            connection = HTTPSConnection(
+            connection = library.connection.HTTPSConnection(
                 ip,
                 address.port,
                 timeout=seconds,
@@ -158,15 +159,25 @@ def _connect(address: WebAddress, allow_private: bool, ca_file: str | None) -> H
                 server_hostname=address.host,
             )
         else:
-            connection = HTTPConnection(ip, address.port, timeout=seconds)
+            connection = library.connection.HTTPConnection(ip, address.port, timeout=seconds)
         try:
             connection.connect()
-        except HTTPError as error:
+        except library.exceptions.HTTPError as error:
             connection.close()
             raise ConnectionError(*error.args) from error
         return connection
 
     return connect(address.host, address.port, open_, allow_private=allow_private)
+
+
+def _library() -> ModuleType:
+    """urllib3, imported late: most of the program needs none."""
+    # Of two threads that imported it at once, one got an ImportError and the other a KeyError.
+    with _IMPORT:
+        import urllib3.connection
+        import urllib3.exceptions
+
+    return urllib3
 
 
 def _without(text: str, secrets: Sequence[str]) -> str:

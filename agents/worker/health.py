@@ -79,8 +79,8 @@ class Health:
         Reasons not to be ready that last until they are removed, by subject: "broker" if it does
         not answer, "topics" if they do not fit the configuration, "inputs" if the broker does not
         give their records, "partitioners" if producers disagree, "rights" if the login lacks some,
-        "clock" if the machine's clock differs from the broker's, "rekey" while re-keying is being
-        started.
+        "clock" if the machine's clock differs from the broker's, "rekey" and "notify" while
+        re-keying and the notifier are being started.
     tally
         What the tasks have read and not counted; None before the start.
     clock

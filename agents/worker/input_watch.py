@@ -12,7 +12,7 @@ from msgspec import Struct
 from driftline.agents.kafka.broker import topics
 from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.input_logs import find_fault, input_logs, topic_ids
-from driftline.agents.kafka.broker.task_kinds import INPUTS, kinds_of
+from driftline.agents.kafka.broker.task_kinds import INPUTS, NOTIFY, kinds_of
 from driftline.agents.kafka.task.task import Task
 
 # A broker that starts may not know all topics in its first moments.
@@ -47,12 +47,13 @@ class InputWatch:
         self._connection = connection
         self._names = [
             connection.name(topic.name)
-            for topic in topics.plan(connection.settings)
+            for topic in topics.plan(connection.config)
             if topic.setting is not None
         ]
         self._inputs = [
             connection.name(topic)
-            for kind in kinds_of(connection.settings)
+            for kind in kinds_of(connection.config)
+            if kind != NOTIFY  # it goes on by itself
             for topic in INPUTS[kind]
         ]
         self._admin = connection.admin()

@@ -17,6 +17,7 @@ from driftline.agents.kafka.broker.input_logs import parse_resume
 from driftline.agents.kafka.broker.task_kinds import DOWNSTREAM, JOIN
 from driftline.agents.kafka.stages.downstream import DownstreamProcessor, downstream_processors
 from driftline.agents.kafka.stages.join import JoinProcessor, join_processors
+from driftline.agents.notify.channel_builder import build_channels
 from driftline.agents.worker import logging_setup
 from driftline.agents.worker.app import check_faust
 from driftline.agents.worker.malloc_settings import return_large_blocks
@@ -55,6 +56,8 @@ def run_worker(
 
     Raises
     ------
+    ConfigError
+        If a setting or a secret of a channel for notifications cannot be used.
     UnsupportedFaust, BrokerError, UnusableTopics, InvalidResume, OSError
         If it cannot start; the message says what to do.
     """
@@ -65,6 +68,7 @@ def run_worker(
         config = msgspec.structs.replace(
             config, kafka=msgspec.structs.replace(config.kafka, static_member=static_member)
         )
+    channels = build_channels(config.notifications, path=config.path)
     clock = BrokerClock()
     join = join_processors(config, clock=clock, ahead=clock.ahead_ms)
     downstream = downstream_processors(config, clock=clock, ahead=clock.ahead_ms)
@@ -82,4 +86,5 @@ def run_worker(
             host=host,
             port=port,
             resume=parse_resume(resume, connection),
+            channels=channels,
         )

@@ -24,7 +24,7 @@ from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, Res
 from msgspec import Struct
 
 from driftline.agents.kafka.broker.connection import BrokerAway, BrokerError, Connection
-from driftline.agents.kafka.broker.task_kinds import DOWNSTREAM, INPUTS, JOIN, REKEY, STAGES
+from driftline.agents.kafka.broker.task_kinds import DOWNSTREAM, INPUTS, JOIN, NOTIFY, REKEY, STAGES
 from driftline.agents.kafka.broker.topics import (
     OWNERSHIP,
     REQUEST_S,
@@ -34,8 +34,10 @@ from driftline.agents.kafka.broker.topics import (
 )
 from driftline.agents.kafka.tools.dead_letters import LETTER_TOPICS, RETRY
 from driftline.schemas.topics import (
+    ALERTS,
     COMMANDS,
     JOINED,
+    NOTIFICATIONS,
     OUTCOMES,
     TICKS,
     TOPICS,
@@ -108,7 +110,9 @@ def needed(connection: Connection, kinds: Iterable[str] = tuple(STAGES)) -> list
     Describe is not listed beside Read, Write or Delete, which include it.
     """
     settings, name = connection.settings, connection.name
-    rights = {Right(TOPIC, name(topic.name), "DescribeConfigs"): None for topic in plan(settings)}
+    rights = {
+        Right(TOPIC, name(topic.name), "DescribeConfigs"): None for topic in plan(connection.config)
+    }
     # A client looks for the coordinator of its group even where it joins none.
     rights[Right(GROUP, connection.group("reader"), "Describe")] = None
     # Every worker reads which program owns the results, and may take them over.
@@ -131,6 +135,8 @@ def needed(connection: Connection, kinds: Iterable[str] = tuple(STAGES)) -> list
         rights[Right(GROUP, connection.group(kind), "Read")] = None
         if kind == JOIN and settings.rekey:
             rights |= dict.fromkeys(_of_rekeying(connection))
+        if kind == DOWNSTREAM and connection.config.notifications.channels:
+            rights |= dict.fromkeys(_of_notifying(connection))
         partitions = settings.input_partitions if kind == JOIN else settings.partitions
         for partition in range(partitions):
             producer = f"{connection.group(kind)}-{partition}"
@@ -146,6 +152,18 @@ def _of_rekeying(connection: Connection) -> Iterator[Right]:
     for operation in ("Read", "Write"):
         yield Right(TOPIC, name(journal), operation)
     yield Right(TRANSACTIONAL_ID, f"{connection.group(REKEY)}-0", "Write")
+
+
+def _of_notifying(connection: Connection) -> Iterator[Right]:
+    name, journal = connection.name, changelog(connection.settings, NOTIFY)
+    for topic in INPUTS[NOTIFY]:
+        yield Right(TOPIC, name(topic), "Read")
+    # A channel that fails is an alert.
+    for topic in (ALERTS, NOTIFICATIONS):
+        yield Right(TOPIC, name(topic), "Write")
+    for operation in ("Read", "Write"):
+        yield Right(TOPIC, name(journal), operation)
+    yield Right(TRANSACTIONAL_ID, f"{connection.group(NOTIFY)}-0", "Write")
 
 
 def needed_for_retry(connection: Connection) -> list[Right]:

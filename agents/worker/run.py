@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, NoReturn
 
 import msgspec
@@ -21,18 +21,21 @@ from driftline.agents.kafka.broker.failures import MustStop
 from driftline.agents.kafka.broker.input_logs import NO_RESUME, Resume
 from driftline.agents.kafka.broker.ownership import OwnedByAnother, OwnerMayRun, Ownership
 from driftline.agents.kafka.broker.received_records import ReceivedRecords
-from driftline.agents.kafka.broker.task_kinds import JOIN
+from driftline.agents.kafka.broker.task_kinds import DOWNSTREAM, JOIN
+from driftline.agents.kafka.notify.notifier import Notifier
 from driftline.agents.kafka.rekey.rekeyer import Rekeyer
 from driftline.agents.kafka.task.processor import ProcessorFactory
 from driftline.agents.kafka.task.runtime import Runtime
 from driftline.agents.kafka.task.task import Task
 from driftline.agents.kafka.task.tasks import Tasks
 from driftline.agents.kafka.tools.partitioners import KeySamples
+from driftline.agents.notify.channel import Channel
 from driftline.agents.uncounted_rows import BatchTally
 from driftline.agents.worker import rights
 from driftline.agents.worker.app import App
 from driftline.agents.worker.health import Health, KindStatus, serve
 from driftline.agents.worker.input_watch import InputWatch
+from driftline.agents.worker.owned_step import OwnedStep
 from driftline.agents.worker.rekeying import Rekeying
 from driftline.agents.worker.seek_positions import LostPosition
 from driftline.agents.worker.stalled_inputs import StalledInputs
@@ -80,6 +83,7 @@ def run(
     host: str,
     port: int,
     resume: Resume = NO_RESUME,
+    channels: Mapping[str, Channel] | None = None,
 ) -> NoReturn:
     """Work until SIGTERM or SIGINT, then end the process.
 
@@ -93,6 +97,8 @@ def run(
         Where health is served.
     resume
         Where tasks go on whose positions in their inputs cannot be used.
+    channels
+        Where notifications go, by name; without any there is no notifier.
 
     Raises
     ------
@@ -101,7 +107,7 @@ def run(
     OSError
         If health cannot be served at this address.
     """
-    worker = Worker(connection, kinds, state, clock, resume)
+    worker = Worker(connection, kinds, state, clock, resume, channels)
     code = asyncio.run(worker.run_until_stopped(host=host, port=port))
     logging.shutdown()
     # Do not wait for threads that still restore or wait for the broker.
@@ -126,6 +132,7 @@ class Worker:
         state: Any,
         clock: BrokerClock,
         resume: Resume = NO_RESUME,
+        channels: Mapping[str, Channel] | None = None,
     ) -> None:
         self.health = Health()
         self._clock = clock
@@ -135,12 +142,14 @@ class Worker:
         self._kinds = kinds
         self._state = state
         self._resume = resume
+        self._channels = channels or {}
         self._inputs = InputWatch(connection)
         self._stalled = StalledInputs(connection)
         self._stop = asyncio.Event()
         self._ownership = Ownership(connection)
         self._samples = KeySamples(connection.settings.input_partitions)
         self._rekeying: Rekeying | None = None
+        self._notifying: OwnedStep | None = None
         self._background: list[asyncio.Future[None]] = []
         self._kind_names = [kind.name for kind in kinds]
         self._inputs_by_kind = {kind.name: kind.inputs for kind in kinds}
@@ -230,6 +239,8 @@ class Worker:
         self.health.tally = runtime.tally
         if self._connection.settings.rekey and JOIN in self._kind_names:
             self._rekeying = self.health.rekeying = self._rekeying_step(runtime)
+        if self._channels and DOWNSTREAM in self._kind_names:
+            self._notifying = self._notifying_step()
         for kind in self._kinds:
             router = TaskRouter(kind.inputs, self._connection, self._sample_keys)
             app = App(kind.name, router, self._connection, self._fail, clock=self._clock)
@@ -262,16 +273,32 @@ class Worker:
         )
         return Rekeying(self._connection, rekeyer, self._fail)
 
-    def _follow_rekeying(self) -> None:
-        """Re-key in the worker that has the first partition of stage 1."""
-        if self._rekeying is None or self._stop.is_set():
+    def _notifying_step(self) -> OwnedStep:
+        notifier = Notifier(
+            self._connection,
+            self._channels,
+            clock=self._clock,
+            resume=self._resume,
+            missing_rights=lambda: rights.sentence(self._connection, [DOWNSTREAM]),
+        )
+        return OwnedStep("the notifier", notifier, self._fail)
+
+    def _follow_steps(self) -> None:
+        """Re-key in the worker that has the first partition of stage 1, and notify in the one that
+        has the first partition of the later stages.
+        """
+        self._follow(self._rekeying, "rekey", JOIN)
+        self._follow(self._notifying, "notify", DOWNSTREAM)
+
+    def _follow(self, step: OwnedStep | None, subject: str, kind: str) -> None:
+        if step is None or self._stop.is_set():
             return
-        (app,) = (app for app in self.apps if app.kind == JOIN)
-        self._rekeying.follow(is_owner=not app.is_rebalancing() and 0 in app.task_router.assigned)
-        if (problem := self._rekeying.problem()) is None:
-            self.health.problems.pop("rekey", None)
+        (app,) = (app for app in self.apps if app.kind == kind)
+        step.follow(is_owner=not app.is_rebalancing() and 0 in app.task_router.assigned)
+        if (problem := step.problem()) is None:
+            self.health.problems.pop(subject, None)
         else:
-            self.health.problems["rekey"] = problem
+            self.health.problems[subject] = problem
 
     async def _run_app(self, app: App) -> None:
         """Run one app. If Faust gives up, end the process; its supervisor starts a new one."""
@@ -364,7 +391,7 @@ class Worker:
         polls = 0
         while not self._stop.is_set():
             try:
-                self._follow_rekeying()
+                self._follow_steps()
                 for app in self.apps:
                     is_fed = (
                         app.kind == JOIN
@@ -444,14 +471,20 @@ class Worker:
         else:
             self.health.problems.pop("partitioners", None)
 
+    async def _stop_step(self, step: OwnedStep | None) -> None:
+        if step is not None:
+            await asyncio.to_thread(step.stop)
+
     async def _shut_down(self) -> int:
         began = time.monotonic()
         try:
             async with asyncio.timeout(STOP_SECONDS):
-                if self._rekeying is not None:
-                    await asyncio.to_thread(self._rekeying.stop)
+                # It may wait for sends, while the tasks commit.
+                notified = asyncio.ensure_future(self._stop_step(self._notifying))
+                await self._stop_step(self._rekeying)
                 await asyncio.gather(*(app.stop() for app in self.apps))
                 await asyncio.gather(*(app.task_router.tasks.close() for app in self.apps))
+                await notified
         except TimeoutError:
             log.warning(
                 "not finished within %.0f s; the broker aborts the open transactions, "

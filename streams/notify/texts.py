@@ -255,7 +255,11 @@ def _minute(ms: int) -> str:
 
 
 def _happened(event: RegistryEvent) -> str:
-    who = " ".join(filter(None, (event.model_name, event.model_version)))
+    who = (
+        event.model_name
+        if event.model_version is None
+        else (f"{event.model_name} {event.model_version}")
+    )
     return f"{who} {_EVENTS.get(event.event, event.event.replace('_', ' '))}"
 
 

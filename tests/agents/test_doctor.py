@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from driftline.agents.cli.program import driftline
+from driftline.agents.doctor.channels import check_channels
 from driftline.agents.doctor.feature_shares import check_feature_shares
 from driftline.agents.doctor.installation import check_python
 from driftline.agents.doctor.state_size import (
@@ -169,3 +170,18 @@ def test_state_size_can_be_estimated_from_a_rate_without_a_run(trial, tmp_path):
     (result,) = [result for result in results if result["check"] == "state size"]
     assert "churn: 17,280,000 predictions a day" in result["message"]
     assert "about 34,560,000 entries" in result["message"]  # two days of label horizon
+
+
+def test_each_channel_is_checked_with_its_secrets_and_none_is_shown(monkeypatch):
+    monkeypatch.setenv("CHAT_URL", "https://chat.example.com/s3cret")
+    monkeypatch.delenv("NO_URL", raising=False)
+    config = parse_config(
+        '[notifications.channels.chat]\ntype = "slack"\nurl = { env = "CHAT_URL" }\n'
+        '[notifications.channels.other]\ntype = "slack"\nurl = { env = "NO_URL" }\n'
+    )
+    found = list(check_channels(config))
+    assert [result.level for result in found] == ["ok", "problem"]
+    assert found[0].message == "channel chat (slack): its settings and secrets can be read"
+    assert "notifications.channels.other.url" in found[1].message
+    assert "NO_URL is not set" in found[1].message
+    assert not any("s3cret" in str(result) for result in found)

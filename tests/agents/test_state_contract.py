@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from driftline.agents.kafka.notify.changelog import ChangelogState
 from driftline.agents.state.dict_state import MemoryState
 from driftline.agents.state.rocks import RocksState
 from driftline.streams.stage import State
@@ -19,12 +20,21 @@ CACHES = {"no": 0, "a tiny": 3_000, "a": 1 << 20}
 
 
 @pytest.fixture(
-    params=["memory", "rocks, a cache", *(f"rocks, {cache} cache, committed" for cache in CACHES)]
+    params=[
+        "memory",
+        "changelog",
+        "rocks, a cache",
+        *(f"rocks, {cache} cache, committed" for cache in CACHES),
+    ]
 )
 def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[State, Settle]]:
     """A state, and a function that commits if the implementation has commits."""
     if request.param == "memory":
         yield MemoryState(), lambda: None
+        return
+    if request.param == "changelog":
+        tracked = ChangelogState({})
+        yield tracked, lambda: None
         return
     cache = request.param.split(", ")[1].removesuffix(" cache")
     rocks = RocksState(tmp_path / "state", tasks=2, memory_bytes=CACHES[cache])

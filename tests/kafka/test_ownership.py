@@ -68,7 +68,7 @@ def test_names_of_what_belongs_to_one_program_hold_its_prefix_and_its_name() -> 
     assert own.name("metrics") == "eu.metrics"
     assert (default.group("join"), default.name("ticks")) == ("driftline-join", "driftline-ticks")
     for to_broker in (own, default):
-        for topic in topics.plan(to_broker.settings):
+        for topic in topics.plan(to_broker.config):
             assert to_broker.bare(to_broker.name(topic.name)) == topic.name
 
 
@@ -144,7 +144,7 @@ def test_a_program_whose_names_are_those_of_another_prefix_and_name_is_refused(
             Ownership(connected(nested)).take()
     finally:
         connection = nested.connection(kafka=SMALL)
-        made = [connection.name(topic.name) for topic in topics.plan(connection.settings)]
+        made = [connection.name(topic.name) for topic in topics.plan(connection.config)]
         # The fixture deletes those that begin with the prefix of the test.
         rest = [name for name in made if not name.startswith(names.prefix)]
         for deleted in connection.admin().delete_topics(rest, request_timeout=10.0).values():

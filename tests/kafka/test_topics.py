@@ -20,6 +20,7 @@ from confluent_kafka.admin import (
 from driftline.agents.cli.program import driftline
 from driftline.agents.kafka.broker import topics
 from driftline.schemas.kafka_settings import KafkaSettings
+from driftline.schemas.settings import Config
 from tests.kafka.brokers import Names
 
 pytestmark = pytest.mark.kafka
@@ -281,7 +282,7 @@ def test_partitions_that_the_workers_would_refuse_cannot_be_created(
 def test_every_input_and_only_inputs_follow_the_number_of_input_partitions() -> None:
     counts = {
         topic.name: topic.partitions
-        for topic in topics.plan(KafkaSettings(input_partitions=32, partitions=5))
+        for topic in topics.plan(Config(kafka=KafkaSettings(input_partitions=32, partitions=5)))
     }
     assert {name for name, count in counts.items() if count == 32} == INPUTS | {
         f"{name}.dlq" for name in INPUTS

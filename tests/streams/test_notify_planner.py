@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 
 from driftline.agents.state.dict_state import MemoryState
-from driftline.schemas.notification_settings import QuietHours
-from driftline.schemas.times import parse_time
-from driftline.streams.notify.calendar import is_quiet, next_at_ms, quiet_end_ms
 from driftline.streams.notify.planner import STATE_FORMAT, Planner
 from driftline.streams.notify.stored import Memory
 from tests.streams.notify_calls import START_MS, Desk, alert, changed, event, settings
@@ -181,26 +177,6 @@ def test_silenced_alert_is_told_when_the_silence_ends_while_it_fires() -> None:
     assert desk.told() == []
     desk.take(changed(kept, "unsilenced"))
     assert desk.told() == [(2000, "firing", ["kept"])]
-
-
-def test_alerts_whose_silence_outlasts_the_quiet_hours_were_not_held_back_by_them() -> None:
-    night = {"from": "22:00", "to": "07:00"}
-    desk = Desk(settings(quiet_hours=night), at_ms=START_MS + 13 * 3_600_000)  # 23:00
-    silenced = [changed(alert(name, "error"), "silenced") for name in "ab"]
-    desk.take(*silenced)
-    desk.wait(9 * 3600)
-    desk.take(*(changed(each, "unsilenced") for each in silenced))
-    assert desk.told() == [(9 * 3600, "firing", ["a"]), (9 * 3600, "firing", ["b"])]
-
-
-def test_alert_that_was_acknowledged_before_it_is_told_is_told_with_by_whom() -> None:
-    desk, bad = Desk(settings()), alert("a", "warning")
-    desk.take(bad)
-    desk.wait(60)
-    desk.take(changed(bad, "acknowledged"))
-    desk.wait(1000)
-    assert desk.told() == [(300, "firing", ["a"])]
-    assert "Acknowledged by ann." in desk.sent[0][1].text
 
 
 def test_silence_after_the_firing_was_told_stops_news_but_not_the_end() -> None:
@@ -434,27 +410,6 @@ def test_one_message_above_the_rate_limit_is_sent_as_itself() -> None:
     assert desk.told() == [(10, "firing", ["a"]), (70, "firing", ["b"])]
 
 
-def test_news_that_come_due_while_there_is_no_room_are_one_digest() -> None:
-    desk = Desk(settings(rate_limit="1/1m"))
-    desk.take(alert("a"))
-    desk.wait(15)
-    desk.take(alert("b"))
-    desk.wait(1)
-    desk.take(alert("c"))
-    desk.wait(300)
-    assert desk.told() == [(10, "firing", ["a"]), (70, "digest", ["b", "c"])]
-
-
-def test_alert_that_was_resolved_within_its_delay_is_in_no_digest() -> None:
-    desk = Desk(settings(rate_limit="1/1m"))
-    early = alert("early", "warning", group_id="g")
-    desk.take(alert("a"), alert("b", group_id="g"), early)
-    desk.wait(30)
-    desk.take(changed(early, "resolved"))
-    desk.wait(300)
-    assert desk.told() == [(10, "firing", ["a"]), (70, "firing", ["b"])]
-
-
 def test_digest_counts_what_fired_and_was_resolved_while_it_was_held_back() -> None:
     desk = Desk(settings(rate_limit="1/1m"))
     alerts = [alert(name) for name in "abcd"]
@@ -503,41 +458,6 @@ def test_quiet_hours_follow_the_clock_of_the_time_zone() -> None:
     desk.take(alert("a", "error"))
     desk.wait(7200)
     assert desk.told() == [(1800, "firing", ["a"])]
-
-
-BERLIN = ZoneInfo("Europe/Berlin")
-
-
-def test_quiet_hours_end_when_the_clock_jumps_over_their_end_in_spring() -> None:
-    #  UTC    00:00       01:00
-    #  Berlin 01:00 01:59 03:00      the clock never shows 02:30
-    night = QuietHours(from_minute=22 * 60, to_minute=2 * 60 + 30)
-    at_ms = parse_time("2026-03-29T00:10:00Z")
-    assert quiet_end_ms(night, BERLIN, at_ms) == parse_time("2026-03-29T01:00:00Z")
-
-
-def test_an_hour_that_the_clock_shows_twice_in_autumn_is_quiet_twice() -> None:
-    #  UTC    00:00 00:30 00:59 01:00 01:30
-    #  Berlin 02:00 02:30 02:59 02:00 02:30
-    night = QuietHours(from_minute=22 * 60, to_minute=2 * 60 + 30)
-    quiet = [
-        is_quiet(night, BERLIN, parse_time(f"2026-10-25T{time}:00Z"))
-        for time in ("00:29", "00:30", "00:59", "01:00", "01:29", "01:30")
-    ]
-    assert quiet == [True, False, False, True, True, False]
-
-
-@pytest.mark.parametrize(
-    ("after", "expected"),
-    [
-        ("2026-03-28T02:00:00Z", "2026-03-29T01:30:00Z"),  # 02:30 is jumped over: 03:30
-        ("2026-03-29T01:30:00Z", "2026-03-30T00:30:00Z"),
-        ("2026-10-25T00:00:00Z", "2026-10-25T00:30:00Z"),  # the first 02:30
-        ("2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"),  # and not the second
-    ],
-)
-def test_daily_digest_has_one_time_on_each_date(after: str, expected: str) -> None:
-    assert next_at_ms(2 * 60 + 30, BERLIN, parse_time(after)) == parse_time(expected)
 
 
 def test_daily_digest_lists_open_alerts_and_what_happened_since_the_last() -> None:

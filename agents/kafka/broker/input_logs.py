@@ -128,7 +128,7 @@ def parse_resume(values: Iterable[str], connection: Connection) -> Resume:
         If a value is neither, or names a topic that no task reads.
     """
     inputs = [
-        connection.name(topic) for kind in kinds_of(connection.settings) for topic in INPUTS[kind]
+        connection.name(topic) for kind in kinds_of(connection.config) for topic in INPUTS[kind]
     ]
     earliest, offsets = False, {}
     for value in values:

@@ -23,7 +23,7 @@ from confluent_kafka.admin import OffsetSpec
 from driftline.agents.kafka.broker.connection import BrokerError, Connection
 from driftline.agents.kafka.broker.log_offsets import log_offsets
 from driftline.agents.kafka.broker.moving_partitions import patiently
-from driftline.agents.kafka.broker.task_kinds import REKEY, STAGES, kinds_of
+from driftline.agents.kafka.broker.task_kinds import NOTIFY, REKEY, STAGES, kinds_of
 from driftline.agents.kafka.broker.topics import OWNERSHIP, REQUEST_S, changelog, topic_id_text
 
 STARTING_S: Final = 10.0
@@ -337,7 +337,7 @@ class Ownership:
         )
         found: dict[str, list[str]] = {}
         for topic in topics:
-            for kind in (*STAGES, REKEY):
+            for kind in (*STAGES, REKEY, NOTIFY):
                 app = topic.removeprefix(prefix).removesuffix(f"-{kind}-changelog")
                 if topic != f"{prefix}{app}-{kind}-changelog" or topic.startswith(longer):
                     continue
@@ -380,8 +380,10 @@ class Ownership:
         return found
 
     def _changelog_ids(self) -> dict[str, str]:
-        settings = self._connection.settings
-        names = [self._connection.name(changelog(settings, kind)) for kind in kinds_of(settings)]
+        config = self._connection.config
+        # Without that of `notify` nothing is counted twice.
+        kinds = [kind for kind in kinds_of(config) if kind != NOTIFY]
+        names = [self._connection.name(changelog(config.kafka, kind)) for kind in kinds]
         admin = self._connection.admin()
         described = admin.describe_topics(TopicCollection(names), request_timeout=REQUEST_S)
         ids = {}
@@ -469,7 +471,12 @@ class Ownership:
         transactions is committed.
         """
         settings = self._connection.settings
-        counts = {"join": settings.input_partitions, "downstream": settings.partitions, REKEY: 1}
+        counts = {
+            "join": settings.input_partitions,
+            "downstream": settings.partitions,
+            REKEY: 1,
+            NOTIFY: 1,
+        }
         for kind, count in counts.items():
             for partition in range(count):
                 name = f"{self._connection.group(kind, app)}-{partition}"

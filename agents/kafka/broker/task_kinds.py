@@ -7,14 +7,25 @@ one, so that live equals replay, and share one transaction.
 `rekey` runs no stage. Where `kafka.rekey` is set, it writes the records of both inputs anew with
 their prediction ids as keys. It reads all partitions at once, so only one worker runs it
 (`driftline.agents.kafka.rekey`): the one that has the first partition of stage 1.
+
+`notify` runs no stage either. Where channels are configured, it tells people about alerts and about
+changes of the registry (`driftline.agents.kafka.notify`). It reads all partitions at once too; the
+worker that has the first partition of stages 2 to 4 runs it.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from driftline.schemas.kafka_settings import KafkaSettings
-from driftline.schemas.topics import COMMANDS, JOINED, SOURCES, WINDOW_PARTIALS
+from driftline.schemas.settings import Config
+from driftline.schemas.topics import (
+    ALERTS,
+    COMMANDS,
+    JOINED,
+    REGISTRY_EVENTS,
+    SOURCES,
+    WINDOW_PARTIALS,
+)
 from driftline.streams import pipeline
 
 JOIN: Final = "join"
@@ -25,15 +36,19 @@ STAGES: Final = {
 }
 
 REKEY: Final = "rekey"
+NOTIFY: Final = "notify"
 
 INPUTS: Final = {
     JOIN: JOINED,
     DOWNSTREAM: (WINDOW_PARTIALS, *COMMANDS),
     REKEY: tuple(SOURCES.values()),
+    NOTIFY: (ALERTS, REGISTRY_EVENTS),
 }
 """Input topics of each kind of task, without prefix."""
 
 
-def kinds_of(settings: KafkaSettings) -> tuple[str, ...]:
+def kinds_of(config: Config) -> tuple[str, ...]:
     """The kinds of task of a program."""
-    return (*STAGES, REKEY) if settings.rekey else tuple(STAGES)
+    rekey = (REKEY,) if config.kafka.rekey else ()
+    notify = (NOTIFY,) if config.notifications.channels else ()
+    return (*STAGES, *rekey, *notify)

@@ -1,9 +1,9 @@
 """Topics of a program on its broker: the required set, creation, and checks of existing topics.
 
-Required are the topics of `driftline.schemas.topics`, their dead-letter topics, the two changelogs,
-the topic that says which program owns the results, and the one with which the broker's time is
-measured. The automatic creation of a broker is not relied on. An existing topic is never changed:
-another number of partitions would send ids to tasks that do not have their state.
+Required are the topics of `driftline.schemas.topics`, their dead-letter topics, a changelog for
+each kind of task, the topic that says which program owns the results, and the one with which the
+broker's time is measured. The automatic creation of a broker is not relied on. An existing topic is
+never changed: another number of partitions would send ids to tasks that do not have their state.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from driftline.agents.kafka.broker.connection import LARGEST_RECORD, BrokerError, Connection
-from driftline.agents.kafka.broker.task_kinds import DOWNSTREAM, REKEY, kinds_of
+from driftline.agents.kafka.broker.task_kinds import DOWNSTREAM, JOIN, NOTIFY, kinds_of
 from driftline.schemas.kafka_settings import KafkaSettings
+from driftline.schemas.settings import Config
 from driftline.schemas.times import DAY_MS
 from driftline.schemas.topics import (
     DLQ_RETENTION_MS,
     JOINED,
+    NOTIFICATIONS,
     SOURCES,
     TOPICS,
     WINDOW_PARTIALS,
@@ -131,8 +133,9 @@ def clock_topic(settings: KafkaSettings) -> str:
     return f"{settings.app}-clock"
 
 
-def plan(settings: KafkaSettings) -> list[WantedTopic]:
+def plan(config: Config) -> list[WantedTopic]:
     """All required topics, inputs first."""
+    settings, kinds = config.kafka, kinds_of(config)
 
     def wanted(
         name: str, joined: bool, cleanup: str, retention_ms: int | None, **more: str
@@ -158,6 +161,8 @@ def plan(settings: KafkaSettings) -> list[WantedTopic]:
 
     topics: list[WantedTopic] = []
     for topic in TOPICS.values():
+        if topic.name == NOTIFICATIONS and NOTIFY not in kinds:
+            continue
         joined = topic.name in JOINED
         topics.append(wanted(topic.name, joined, topic.cleanup, topic.retention_ms))
         if settings.rekey and topic.name in SOURCES:
@@ -169,12 +174,14 @@ def plan(settings: KafkaSettings) -> list[WantedTopic]:
                     wanted(dlq_name(topic.name), joined, "delete", DLQ_RETENTION_MS), setting=None
                 )
             )
-    for kind in kinds_of(settings):
+    for kind in kinds:
         segment = {"segment_bytes": str(CHANGELOG_SEGMENT_BYTES), "retention_bytes": "-1"}
-        # Of the journals of `rekey` only the last record counts.
-        cleanup = "compact" if kind == REKEY else "delete"
-        name = changelog(settings, kind)
-        topics.append(wanted(name, kind != DOWNSTREAM, cleanup, None, **segment))
+        # Of the steps that are no tasks only the last record of each key counts.
+        cleanup = "delete" if kind in (JOIN, DOWNSTREAM) else "compact"
+        name, joined = changelog(settings, kind), kind not in (DOWNSTREAM, NOTIFY)
+        topics.append(wanted(name, joined, cleanup, None, **segment))
+        if kind == NOTIFY:
+            topics[-1] = replace(topics[-1], partitions=1, setting=None)
     owner = wanted(OWNERSHIP, False, "delete", None, retention_bytes="-1")
     topics.append(replace(owner, partitions=1, setting=None))
     clock = wanted(clock_topic(settings), False, "delete", DAY_MS)
@@ -192,7 +199,9 @@ def create(connection: Connection) -> list[str]:
     """
     settings, admin = connection.settings, connection.admin()
     there = admin.list_topics(timeout=REQUEST_S).topics
-    missing = [wanted for wanted in plan(settings) if connection.name(wanted.name) not in there]
+    missing = [
+        wanted for wanted in plan(connection.config) if connection.name(wanted.name) not in there
+    ]
     asked = [
         NewTopic(
             connection.name(wanted.name),
@@ -232,7 +241,7 @@ def describe(
     """
     admin = connection.admin()
     there = admin.list_topics(timeout=REQUEST_S).topics
-    wanted = [wanted.name for wanted in plan(connection.settings)] if names is None else list(names)
+    wanted = [wanted.name for wanted in plan(connection.config)] if names is None else list(names)
     present = [name for name in map(connection.name, wanted) if name in there]
     if not present:
         return {}
@@ -322,7 +331,7 @@ def cluster_id(connection: Connection) -> str:
 
 def check(connection: Connection) -> list[TopicMismatch]:
     """Reasons why the topics on the broker cannot be used; empty if they can."""
-    found, wanted = describe(connection), plan(connection.settings)
+    found, wanted = describe(connection), plan(connection.config)
     full = connection.name
     mismatches = [
         TopicMismatch(
@@ -356,7 +365,7 @@ def check_counts(connection: Connection, partitions: Mapping[str, int]) -> list[
     partitions
         Number of partitions of the existing topics, by name without prefix.
     """
-    wanted = plan(connection.settings)
+    wanted = plan(connection.config)
     return [
         mismatch
         for setting in dict.fromkeys(topic.setting for topic in wanted if topic.setting)
@@ -422,7 +431,7 @@ def _settings(wanted: WantedTopic, found: ExistingTopic, name: str) -> Iterator[
         )
     if (
         wanted.config["retention.ms"] == "-1"
-        and "delete" in cleanup
+        and ("delete" in cleanup or "delete" in found.config["cleanup.policy"])
         and found.config["retention.ms"] != "-1"
     ):
         yield _setting(name, found, "retention.ms", "-1", "its records are needed for ever")

@@ -3,7 +3,7 @@ headers.
 
 Emitted values are JSON with readable keys; the headers carry the attributes of a CloudEvent (binary
 mode). Every topic after stage 1 is partitioned by model name, whatever else the key contains, so
-that all versions of a model meet in one task.
+that all versions of a model meet in one task; `notifications`, which no task reads, by its key.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from driftline.schemas.topics import (
     DRIFT,
     HISTOGRAMS,
     METRICS,
+    NOTIFICATIONS,
     OUTCOMES,
     RECOMMENDATIONS,
     REFERENCE_PROFILES,
@@ -50,6 +51,7 @@ _TIME_OF: Final = {
     DRIFT: "window_end_ms",
     ALERTS: "at_ms",
     ALERT_EVENTS: "at",
+    NOTIFICATIONS: "at_ms",
     RECOMMENDATIONS: "at_ms",
     RULE_WINDOWS: "at_ms",
     REGISTRY_EVENTS: "at",
@@ -131,9 +133,12 @@ class WireEncoder:
             time = getattr(record.value, _TIME_OF[topic])
             text = time if isinstance(time, str) else format_time(time)
             headers.append(("ce_time", text.encode()))
-        return Outgoing(
-            topic, partition_of(record.value.model_name, self._partitions), key, value, headers
+        partition = (
+            None
+            if topic == NOTIFICATIONS
+            else partition_of(record.value.model_name, self._partitions)
         )
+        return Outgoing(topic, partition, key, value, headers)
 
 
 def dead_letter(

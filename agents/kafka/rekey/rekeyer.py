@@ -14,16 +14,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import Final
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from msgspec import Struct
 
-from driftline.agents.kafka.broker import failures
-from driftline.agents.kafka.broker.connection import FORBIDDEN, BrokerError, Connection
-from driftline.agents.kafka.broker.failures import Abandoned, MustStop
+from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.input_logs import Resume
 from driftline.agents.kafka.broker.outgoing import Outgoing
 from driftline.agents.kafka.broker.ranges import MAX_BATCH_BYTES, PartitionReader, is_unreadable
@@ -33,7 +31,8 @@ from driftline.agents.kafka.rekey.event_order import HELD_S, EventOrder, Place
 from driftline.agents.kafka.rekey.source_positions import SourcePositions, places_of
 from driftline.agents.kafka.task.input_positions import Loss
 from driftline.agents.kafka.task.metering import Meters
-from driftline.agents.kafka.task.transaction import TransactionAborted, Transactions
+from driftline.agents.kafka.task.sole_owner import SoleOwner
+from driftline.agents.kafka.task.transaction import Transactions
 from driftline.agents.recorded.log_files import decoders
 from driftline.agents.uncounted_rows import BatchTally
 from driftline.schemas.rejects import Reject
@@ -47,7 +46,6 @@ MOST_RECORDS: Final = 10_000
 MOST_WAITING: Final = 5_000
 MOST_WAITING_BYTES: Final = 8 << 20
 """Records of a partition that may wait for those of others, before it is read no further."""
-_RETRY_S: Final = 1.0
 
 
 class _Passed(Struct, frozen=True, gc=False):
@@ -99,7 +97,7 @@ class Rekeyer:
         self._ahead = ahead
         self._report = report
         self._resume = resume
-        self._missing_rights = missing_rights
+        self._owner = SoleOwner(connection, REKEY, "re-keying", missing_rights)
         self._partitions = connection.settings.input_partitions
         self._places = places_of(connection.settings)
         self._of_name = {connection.name(topic): topic for topic in INPUTS[REKEY]}
@@ -115,49 +113,16 @@ class Rekeyer:
         MustStop
             If the process must end.
         """
-        while not is_abandoned():
+
+        def work(transactions: Transactions) -> None:
             try:
-                self._own(is_abandoned)
-            except Abandoned:
-                return
-            except TransactionAborted as error:
-                if error.undelivered:
-                    self._stop_without_right(error)
-                log.warning("re-keying: a transaction was aborted, beginning anew: %s", error)
-            except (KafkaException, BrokerError) as error:
-                if isinstance(error, KafkaException) and error.args[0].code() in FORBIDDEN:
-                    self._stop_without_right(error)
-                what = self._connection.error(error) if isinstance(error, KafkaException) else error
-                log.warning("re-keying: beginning anew: %s", what)
-                time.sleep(_RETRY_S)
-            except MustStop as error:
-                if error.code != failures.FENCED:
-                    self._stop_without_right(error)
-                    raise
-                log.info("re-keying: another worker has taken over")
-                return
+                self._run_as_owner(transactions, is_abandoned)
             finally:
                 self.is_ready = False
 
-    def _stop_without_right(self, error: Exception) -> None:
-        """Raise with the rights that are missing; return if none is."""
-        if lacking := self._missing_rights():
-            raise MustStop(failures.CONFIGURATION, lacking) from error
-
-    def _own(self, is_abandoned: Callable[[], bool]) -> None:
-        name = f"{self._connection.group(REKEY)}-0"
-        transactions = Transactions(self._connection, name, is_abandoned)
-        try:
-            self._run_as_owner(transactions, is_abandoned)
-        except BaseException:
-            # What closing says then is about the transaction that failed.
-            with suppress(KafkaException):
-                transactions.close()
-            raise
-        transactions.close()
+        self._owner.run(work, is_abandoned)
 
     def _run_as_owner(self, transactions: Transactions, is_abandoned: Callable[[], bool]) -> None:
-        transactions.open()
         self._positions = SourcePositions.restored(self._connection, self._resume, is_abandoned)
         with closing(self._reader()) as reader:
             self._order: EventOrder[_Passed] = EventOrder(

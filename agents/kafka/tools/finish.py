@@ -131,7 +131,7 @@ def _check_inputs(connection: Connection) -> None:
     """Refuse if rows cannot all be read: figures would be called final without them."""
     found = topic_ids(
         connection.admin(),
-        [connection.name(topic.name) for topic in plan(connection.settings) if topic.setting],
+        [connection.name(topic.name) for topic in plan(connection.config) if topic.setting],
     )
     counts = {connection.bare(name): count for name, (_, count) in found.items()}
     reasons = [str(mismatch) for mismatch in check_counts(connection, counts)]

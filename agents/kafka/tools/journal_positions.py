@@ -12,7 +12,7 @@ from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.input_logs import PositionFault, find_fault, input_logs
 from driftline.agents.kafka.broker.moving_partitions import patiently
 from driftline.agents.kafka.broker.ranges import offset_ranges, read_all
-from driftline.agents.kafka.broker.task_kinds import INPUTS, REKEY, kinds_of
+from driftline.agents.kafka.broker.task_kinds import INPUTS, NOTIFY, REKEY, kinds_of
 from driftline.agents.kafka.broker.topics import changelog
 from driftline.agents.kafka.broker.unserved_logs import unserved
 from driftline.agents.kafka.changelog.journal import Closing, closing_of
@@ -56,7 +56,9 @@ def position_faults(connection: Connection) -> list[PositionFault]:
     """
     faults: list[PositionFault] = []
     behind: dict[tuple[str, int], tuple[int, int]] = {}
-    for kind in kinds_of(connection.settings):
+    for kind in kinds_of(connection.config):
+        if kind == NOTIFY:
+            continue  # it goes on by itself
         commits = last_commits(connection, kind)
         places = [
             (topic, number) for number, commit in commits.items() for topic in commit.positions

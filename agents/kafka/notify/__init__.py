@@ -1,0 +1,1 @@
+"""The notifier: tells people about alerts, with its state in a changelog of its own."""
