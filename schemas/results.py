@@ -460,10 +460,14 @@ class Alert(
         Ids of the silences that match the alert; empty if none does.
     acknowledged
         Who has taken on the episode; null if nobody has.
+    group_id
+        The same for episodes of one version that probably have one cause: the `alert_id` of the one
+        that fired first.
     """
 
     fingerprint: str
     alert_id: str
+    group_id: str
     model_name: str
     model_version: str
     segment: str

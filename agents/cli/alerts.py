@@ -152,6 +152,13 @@ def show_alert(
     ]
     if earlier:
         print_wrapped(f"other episodes: {', '.join(earlier)}")
+    related = [
+        f"{of_episode[-1].rule} {each} ({of_episode[-1].status})"
+        for each, of_episode in episodes.items()
+        if of_episode[-1].group_id == latest.group_id and each != latest.alert_id
+    ]
+    if related:
+        print_wrapped(f"probably of one cause with: {', '.join(related)}")
     print_table(
         [
             *("At", "Change", "Status", "Severity", "Metric", ">Value", "Interval", ">Threshold"),

@@ -56,6 +56,10 @@ class AlertState(msgspec.Struct, frozen=True, omit_defaults=True):
         Severity and start of the open or last episode.
     ended_at_ms
         End of the last episode.
+    began_ms, news_ms
+        When what the open or last episode announced last had begun, and when it announced it.
+    group_id
+        The group of the open or last episode (`alert_groups.py`).
     announced
         By part of the breach, the greatest rank that the open episode has announced. It stays for
         the episode: a part that recovers and comes back is not announced again.
@@ -73,6 +77,9 @@ class AlertState(msgspec.Struct, frozen=True, omit_defaults=True):
     severity: Severity = "info"
     starts_at_ms: int = -1
     ended_at_ms: int | None = None
+    began_ms: int = -1
+    news_ms: int = -1
+    group_id: str = ""
     announced: dict[str, int] = {}
     joining: dict[str, dict[int, Run]] = {}
     acknowledged: Acknowledgement | None = None
@@ -143,25 +150,34 @@ def next_state(
             if state.ended_at_ms is not None and judged.at_ms < state.ended_at_ms + cool_down_ms:
                 return state, None
             return msgspec.structs.replace(
-                state,
+                _with_news(state, judged, runs[worst]),
                 firing=True,
                 severity=worst,
                 starts_at_ms=judged.at_ms,
                 announced=_ranks(judged),
                 acknowledged=None,
                 silenced_by=(),
+                group_id="",
             ), "firing"
         if SEVERITIES.index(worst) > SEVERITIES.index(state.severity):
             announced = state.announced | joined_parts(state.announced, _ranks(judged))
-            return msgspec.structs.replace(state, severity=worst, announced=announced), "escalated"
+            return msgspec.structs.replace(
+                _with_news(state, judged, runs[worst]), severity=worst, announced=announced
+            ), "escalated"
         joined = {
-            name: rank
+            name: run
             for name, by_rank in joining.items()
-            for rank, run in by_rank.items()  # ascending: the greatest that is long enough stays
+            for run in by_rank.values()  # ascending ranks: the shortest that is long enough
             if is_long_enough(run, judged.window_end_ms)
         }
         if joined:
-            return msgspec.structs.replace(state, announced=state.announced | joined), "joined"
+            # The record names each part as it is now, which may be worse than the rank whose run is
+            # long enough.
+            ranks = {name: judged.parts[name].rank for name in joined}
+            newest = max(joined.values(), key=lambda run: run.since_ms)
+            return msgspec.structs.replace(
+                _with_news(state, judged, newest), announced=state.announced | ranks
+            ), "joined"
     elif judged.verdict == "clear" and state.firing:
         return resolved(state, judged.at_ms), "resolved"
     return state, None
@@ -187,6 +203,12 @@ def _joining(state: AlertState, judged: Judgement, *, is_gap: bool) -> dict[str,
         if ranks:
             joining[name] = {rank: _longer(before.get(rank), judged) for rank in ranks}
     return joining
+
+
+def _with_news(state: AlertState, judged: Judgement, run: Run) -> AlertState:
+    """The state when a breach is announced that began with a run."""
+    began_ms = run.since_ms if judged.began_ms is None else judged.began_ms
+    return msgspec.structs.replace(state, began_ms=began_ms, news_ms=judged.at_ms)
 
 
 def _ranks(judged: Judgement) -> dict[str, int]:

@@ -34,6 +34,11 @@ def fingerprint(model_name: str, model_version: str, segment: str, rule: str) ->
     return xxhash.xxh64_hexdigest(key_of((model_name, model_version, segment, rule)).encode())
 
 
+def alert_id(fingerprint: str, state: AlertState) -> str:
+    """Identity of the open or last episode of an alert."""
+    return f"{fingerprint}-{state.starts_at_ms}"
+
+
 def alert_of(
     series: tuple[str, str, str],
     rule: Rule,
@@ -43,6 +48,7 @@ def alert_of(
     *,
     joined: Sequence[str] = (),
     losses: Sequence[LostRows] = (),
+    first: tuple[str, AlertState] | None = None,
 ) -> Alert:
     """The record of a change.
 
@@ -59,6 +65,8 @@ def alert_of(
         after it fired.
     losses
         Lost rows that the judged window may lack: part of the evidence, no reason for silence.
+    first
+        Rule and state of the episode whose group this one joins.
     """
     model_name, model_version, segment = series
     identity = fingerprint(model_name, model_version, segment, rule.name)
@@ -72,6 +80,9 @@ def alert_of(
         texts = [judged.parts[name].text for name in joined]
         tail += f"; new since it fired on {moment(state.starts_at_ms)}: {listed(texts)}"
         details = details | {"joined": list(joined)}
+    if first is not None:
+        other, since_ms = first[0], first[1].starts_at_ms
+        tail += f"; it probably has one cause with {other}, which fired on {moment(since_ms)}"
     if losses:
         tail += f"; the window may lack rows that were lost unread: {describe_losses(losses)}"
         details = details | {"losses": [to_plain(loss) for loss in losses]}
@@ -82,7 +93,8 @@ def alert_of(
         details = details | {f"{name}_losses": [to_plain(loss) for loss in judged.usual_losses]}
     return Alert(
         fingerprint=identity,
-        alert_id=f"{identity}-{state.starts_at_ms}",
+        alert_id=alert_id(identity, state),
+        group_id=state.group_id,
         model_name=model_name,
         model_version=model_version,
         segment=segment,

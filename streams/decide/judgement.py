@@ -158,6 +158,9 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     parts
         By name, what is in breach, of a rule that judges several things at once; an open alert
         announces those that join it. Empty for other rules.
+    began_ms
+        When what is in breach began, if the rule estimates it; by default the start of the first
+        window in breach.
     """
 
     verdict: Verdict
@@ -178,6 +181,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     details: dict[str, Any] = {}
     usual_losses: list[LostRows] = []
     parts: dict[str, Part] = {}
+    began_ms: int | None = None
 
 
 def judgement_of(figures: WindowFigures, verdict: Verdict) -> Judgement:

@@ -69,7 +69,7 @@ class ModelWatch:
         self._name, self._index, self._cache = model_name, index, cache
         self._model = cache.load(WatchedModel, model_name)
         self._versions: dict[str, WatchedVersion] = {}
-        self._alerts = OpenAlerts(model_name, cache)
+        self._alerts = OpenAlerts(model_name, index.rules, cache)
         self._acts = AlertActs(model_name, index, cache, self._alerts)
 
     def command(self, received: ReceivedCommand) -> Iterator[Record]:

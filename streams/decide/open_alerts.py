@@ -14,8 +14,9 @@ import msgspec
 from driftline.schemas import topics
 from driftline.schemas.alert_commands import Silence
 from driftline.schemas.results import AlertChange, LostRows
+from driftline.streams.decide.alert_groups import group_of
 from driftline.streams.decide.alert_lifecycle import AlertState, silenced
-from driftline.streams.decide.alert_records import alert_of, alert_of_act, fingerprint
+from driftline.streams.decide.alert_records import alert_id, alert_of, alert_of_act, fingerprint
 from driftline.streams.decide.judgement import Judgement
 from driftline.streams.decide.rule import Rule
 from driftline.streams.decide.silences import matching
@@ -32,10 +33,10 @@ from driftline.streams.stage import Record
 
 
 class OpenAlerts:
-    """The open alerts of one model during one batch."""
+    """The open alerts of one model during one batch; `rules` are those of the model by name."""
 
-    def __init__(self, model_name: str, cache: StateCache) -> None:
-        self._name, self._cache = model_name, cache
+    def __init__(self, model_name: str, rules: Mapping[str, Rule], cache: StateCache) -> None:
+        self._name, self._rules, self._cache = model_name, rules, cache
         self._model = cache.load(WatchedModel, model_name)
 
     def announce(
@@ -50,13 +51,20 @@ class OpenAlerts:
         joined: Sequence[str] = (),
         losses: Sequence[LostRows] = (),
     ) -> tuple[AlertState, Record]:
-        """The state after a judgement led to a change, with the silences in force, and the record;
-        the parameters are those of `alert_of`.
+        """The state after a judgement led to a change, with its group and the silences in force,
+        and the record; the parameters are those of `alert_of`.
         """
         place = OpenAlert(version, segment, rule.name)
-        state = msgspec.structs.replace(state, silenced_by=self._silences_on(place, state))
         series = (self._name, version, segment)
-        alert = alert_of(series, rule, state, judged, change, joined=joined, losses=losses)
+        first: tuple[str, AlertState] | None = None
+        if change == "firing":
+            first = group_of(state, self._related(version, rule))
+            own_id = alert_id(fingerprint(*series, rule.name), state)
+            state = msgspec.structs.replace(state, group_id=first[1].group_id if first else own_id)
+        state = msgspec.structs.replace(state, silenced_by=self._silences_on(place, state))
+        alert = alert_of(
+            series, rule, state, judged, change, joined=joined, losses=losses, first=first
+        )
         if state.firing:
             self._model.open[alert.fingerprint] = place
             self._record(place).alert = alert
@@ -108,6 +116,17 @@ class OpenAlerts:
     def state(self, place: OpenAlert) -> AlertState:
         """The state of an open alert."""
         return self._series(place).alerts[place.rule]
+
+    def _related(self, version: str, rule: Rule) -> Iterator[tuple[str, AlertState]]:
+        """Rules and states of the open alerts of a version that are about the same as a rule."""
+        for place in self._model.open.values():
+            other = self._rules.get(place.rule)
+            if (
+                place.model_version == version
+                and other is not None
+                and other.concerns == rule.concerns
+            ):
+                yield place.rule, self.state(place)
 
     def _silences_on(self, place: OpenAlert, state: AlertState) -> tuple[str, ...]:
         if not self._model.silences:

@@ -69,6 +69,10 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Whether a person may accept the level of an alert as a new baseline."""
     reads_labels: ClassVar[bool] = False
     """Whether the rule reads `Situation.label_feed`."""
+    concerns: ClassVar[Literal["behavior", "supply", "service"]] = "behavior"
+    """What its alerts are about: how a model behaves, whether predictions and labels come, or how
+    it is served. Only alerts about the same can have one cause (`alert_groups.py`).
+    """
 
     @property
     def kind(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import ClassVar, Literal, Self
 
 from driftline.schemas.settings import ModelConfig
 from driftline.schemas.times import parse_duration
@@ -28,6 +28,8 @@ class SilenceRule(
     silence: str | None = None
     severity: Severity = "error"
     min_samples: Count = 0
+
+    concerns: ClassVar[Literal["behavior", "supply", "service"]] = "supply"
 
     def lane(self) -> Lane:
         """The traffic lane."""

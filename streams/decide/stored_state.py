@@ -26,7 +26,7 @@ from driftline.streams.decide.label_feed import LabelFeed
 from driftline.streams.registry.command_params import Baseline
 from driftline.streams.stage import State
 
-FORMAT = 13
+FORMAT = 14
 """Raise it with every change of a stored struct; its class name is part of the keys."""
 
 _T = TypeVar("_T", bound=msgspec.Struct)

@@ -33,6 +33,7 @@ def after_failure(
     state.alert = Alert(
         fingerprint=identity,
         alert_id=f"{identity}-{now_ms}",
+        group_id=f"{identity}-{now_ms}",
         model_name=NOTIFIER,
         model_version=VERSION,
         segment=segment,

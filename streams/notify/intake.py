@@ -39,7 +39,7 @@ class Intake:
         if group is not None and entry is not None:
             self._update(group, entry, alert, now_ms)
         elif is_open(alert):
-            group = self._group(getattr(alert, "group_id", None) or alert.alert_id, now_ms)
+            group = self._group(alert.group_id, now_ms)
             group.entries[alert.alert_id] = self._new_entry(alert, now_ms)
             self._group_of[alert.alert_id] = group.key
         else:

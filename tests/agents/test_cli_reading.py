@@ -59,11 +59,13 @@ def alert(
     severity: str = "warning",
     at: str = DAY.format(6),
     ends_at: str | None = None,
+    group: str | None = None,
     **more,
 ) -> Alert:
     return Alert(
         fingerprint=f"churn/1/all/{episode}",
         alert_id=episode,
+        group_id=group or episode,
         model_name="churn",
         model_version="1",
         segment="all",
@@ -367,6 +369,16 @@ def test_alert_show_has_every_record_of_the_episode(out):
     assert "2026-01-07 00:00 resolved resolved warning" in text
     assert "F1 in first is back at 0.85." in text
     assert "third" not in text
+
+
+def test_alert_show_names_the_episodes_that_probably_have_the_same_cause(tmp_path):
+    (tmp_path / "run.json").write_text('{"config": "abc"}')
+    cause = alert("moved", status="resolved", ends_at=DAY.format(9))
+    write(tmp_path, "alerts", cause, alert("lost", status="firing", group="moved"))
+    for name, other in (("lost", "moved (resolved)"), ("moved", "lost (firing)")):
+        assert f"probably of one cause with: f1_low {other}" in shown(
+            tmp_path, "alerts", "show", name
+        )
 
 
 def test_alert_show_of_an_unknown_id_ends_with_two_and_names_the_nearest(out):

@@ -93,6 +93,7 @@ def alert(alert_id: str, status: str, rule: str, severity: str, day: int) -> Ale
     return Alert(
         fingerprint=rule,
         alert_id=alert_id,
+        group_id=alert_id,
         model_name="flight-delay",
         model_version="1.0.0",
         segment="all",

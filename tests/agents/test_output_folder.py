@@ -16,6 +16,7 @@ def alert(
     return Alert(
         fingerprint=f"{model_name}/{segment}/f1_low",
         alert_id=f"{model_name}-{number}",
+        group_id=f"{model_name}-{number}",
         model_name=model_name,
         model_version="1",
         segment=segment,

@@ -99,6 +99,7 @@ KEYS = [
             **SERIES,
             fingerprint="f",
             alert_id="a",
+            group_id="a",
             rule="f1_low",
             status="firing",
             change="firing",

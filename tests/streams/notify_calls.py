@@ -24,18 +24,13 @@ def settings(channels: dict[str, Any] | None = None, **keys: Any) -> Notificatio
     )
 
 
-class GroupedAlert(Alert, kw_only=True):
-    """An alert that names what it is told with."""
-
-    group_id: str = ""
-
-
 def alert(name: str, severity: str = "critical", **fields: Any) -> Alert:
     """The first record of an alert."""
-    return GroupedAlert(
+    return Alert(
         **{
             "fingerprint": name,
             "alert_id": name,
+            "group_id": name,
             "model_name": "churn",
             "model_version": "1.4.2",
             "segment": "all",

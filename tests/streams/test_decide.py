@@ -557,6 +557,17 @@ def test_a_worse_level_is_announced_once_and_a_better_one_never() -> None:
     assert run.emitted[1].details["targets"] == {"feature:age": "severe"}
 
 
+def test_a_target_that_joins_and_gets_worse_at_once_is_announced_once() -> None:
+    one = {"age": "severe"}
+    moderate, severe = one | {"zip": "moderate"}, one | {"zip": "severe"}
+    run = Run()
+    assert joined(drift_days(run, one, one, moderate, severe, severe, severe)) == [
+        *(None, [], None),
+        *(["zip"], None, None),
+    ]
+    assert "new since it fired on 2026-01-10: zip severe" in run.emitted[1].summary
+
+
 def test_a_target_that_recovers_and_comes_back_is_announced_once_in_an_episode() -> None:
     one, both = {"a": "severe", "b": "none"}, {"a": "severe", "b": "severe"}
     run = Run()
@@ -740,5 +751,5 @@ def test_state_of_another_format_is_refused() -> None:
         run.state.values[key] = (
             b"\x92\x63" + value[2:]
         )  # a list of two, the format and the value: format 99
-    with pytest.raises(ValueError, match="has format 99, needed 13"):
+    with pytest.raises(ValueError, match="has format 99, needed 14"):
         run.feed(*days(0.7, first=2))

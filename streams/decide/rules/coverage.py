@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 import msgspec
 
@@ -45,6 +45,7 @@ class CoverageRule(
     clear: Positive = 0.05
 
     accepts: ClassVar[bool] = True
+    concerns: ClassVar[Literal["behavior", "supply", "service"]] = "supply"
 
     def daily(self) -> tuple[str, ...]:
         """The coverage."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar, Literal
+
 import msgspec
 
 from driftline.schemas.results import WindowFigures
@@ -40,6 +42,8 @@ class ErrorRateRule(
     warning: Positive = 0.05
     critical: Positive = 0.15
     clear: Positive = 0.04
+
+    concerns: ClassVar[Literal["behavior", "supply", "service"]] = "service"
 
     def lane(self) -> Lane:
         """The traffic lane."""

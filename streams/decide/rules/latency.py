@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar, Literal
+
 import msgspec
 
 from driftline.schemas.results import WindowFigures
@@ -40,6 +42,8 @@ class LatencyRule(
     warning_ms: Positive = 1000.0
     critical_ms: Positive = 5000.0
     clear_ms: Positive | None = None
+
+    concerns: ClassVar[Literal["behavior", "supply", "service"]] = "service"
 
     def lane(self) -> Lane:
         """The traffic lane."""

@@ -226,6 +226,7 @@ class PerformanceDropRule(
             n=size.n_since,
             ci=size.since_ci,
             details=details,
+            began_ms=found.changed_ms if history.changed_ms is None else history.changed_ms,
         )
 
 
