@@ -23,6 +23,7 @@ SERIES = {"model_name": MODEL, "model_version": VERSION}
 ALERT = SERIES | {
     "fingerprint": "ac49ad7f3ffe32d7",
     "alert_id": "ac49ad7f3ffe32d7-1767657600000",
+    "group_id": "ac49ad7f3ffe32d7-1767657600000",
     "segment": SEGMENT,
     "rule": "precision_below_the_agreed_level",
     "severity": "critical",
