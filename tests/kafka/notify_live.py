@@ -45,6 +45,7 @@ def firing(name: str, *, model: str = "churn", **changed: Any) -> Alert:
     alert = Alert(
         fingerprint=name,
         alert_id=name,
+        group_id=name,
         model_name=model,
         model_version="1",
         segment="all",

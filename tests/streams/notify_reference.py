@@ -85,7 +85,7 @@ class Reference:
     def names(self, group: str) -> list[str]:
         found: list[str] = []
         for _, alert in self.records:
-            if group_of(alert) == group and alert.alert_id not in found:
+            if alert.group_id == group and alert.alert_id not in found:
                 found.append(alert.alert_id)
         return found
 
@@ -164,7 +164,7 @@ class Reference:
         """What may be told now: since when, as what, of which severity."""
         told, known, _ = self.view(receiver.name, group)
         if told != "no" and self.is_over(receiver, group, known):
-            last = max(at for at, alert in self.records if group_of(alert) == group)
+            last = max(at for at, alert in self.records if alert.group_id == group)
             rank = max(RANKS[self.newest(name).severity] for name in known)
             return [(last, "resolved", list(RANKS)[rank])]
         found: list[tuple[float, str, str]] = []
@@ -211,7 +211,7 @@ class Reference:
     # What happens.
 
     def take(self, alert: Alert, now: float) -> None:
-        group = group_of(alert)
+        group = alert.group_id
         if group not in self.groups:
             self.groups.append(group)
         if not is_open(alert):
@@ -379,10 +379,6 @@ class Reference:
             if all(told == "no" and message is None for told, _, message in views):
                 self.groups.remove(group)
                 self.held = [each for each in self.held if each[1] != group]
-
-
-def group_of(alert: Alert) -> str:
-    return getattr(alert, "group_id", "") or alert.alert_id
 
 
 def is_open(alert: Alert) -> bool:

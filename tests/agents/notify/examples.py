@@ -35,6 +35,7 @@ def alert(**changed: Any) -> Alert:
     fired = Alert(
         fingerprint="ac49ad7f3ffe32d7",
         alert_id="ac49ad7f3ffe32d7-1",
+        group_id="ac49ad7f3ffe32d7-1",
         model_name="churn",
         model_version="1.4.2",
         segment="all",
