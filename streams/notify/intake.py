@@ -12,11 +12,12 @@ from driftline.streams.notify.news import (
     rank,
 )
 from driftline.streams.notify.stored import ChannelState, Day, Entry, Group, Memory
+from driftline.streams.registry.command_params import SYSTEM
 
 MOST_KEPT = 100
 """Most alerts or events that are kept for one digest or notice; of the others the number is."""
-AUTOMATIC = "driftline"
-"""Sender of automatic commands."""
+RECORDS = frozenset({"record_labels", "record_reference", "record_baseline"})
+"""Commands that record what was learned about a version."""
 
 
 class Intake:
@@ -48,8 +49,12 @@ class Intake:
         memory.change(Group, group.key)
 
     def take_event(self, event: RegistryEvent, now_ms: int) -> None:
-        """Take a change of the registry; rejected commands and dry runs are none."""
+        """Take a change of the registry. Rejected commands and dry runs are none, and what
+        Driftline records about a version by itself is nothing to tell people.
+        """
         if event.event == "rejected" or event.dry_run or self._memory.started_ms is None:
+            return
+        if event.event in RECORDS and event.requested_by == SYSTEM:
             return
         for channel in self._settings.channels:
             if not (channel.notices and is_for_model(channel, event.model_name)):
@@ -60,7 +65,7 @@ class Intake:
             state.n_events += 1
             if len(state.events) < MOST_KEPT:
                 state.events.append(event)
-        if event.event == "set_threshold" and event.requested_by == AUTOMATIC:
+        if event.event == "set_threshold" and event.requested_by == SYSTEM:
             day = self._memory.day
             day.n_tuned += 1
             if len(day.tuned) < MOST_KEPT:

@@ -40,8 +40,8 @@ def title_of(kind: NotificationKind, alerts: Sequence[Alert], *, is_repeat: bool
     Examples
     --------
     >>> alert = Alert(
-    ...     fingerprint="f", alert_id="f-0", model_name="churn", model_version="1.4.2",
-    ...     segment="plan=pro", rule="f1_low", status="firing", change="firing",
+    ...     fingerprint="f", alert_id="f-0", group_id="f-0", model_name="churn",
+    ...     model_version="1.4.2", segment="plan=pro", rule="f1_low", status="firing", change="firing",
     ...     severity="critical", summary="F1 fell.", starts_at_ms=0, at_ms=0,
     ... )
     >>> title_of("firing", [alert]), title_of("resolved", [alert])
@@ -143,7 +143,7 @@ def notice_text(events: Sequence[RegistryEvent], n_events: int) -> str:
     told = [event_line(event) for event in events[:MAX_TOLD]]
     if n_events > len(told):
         told.append(f"And {n_events - len(told)} more.")
-    model = events[0].model_name
+    model = _unbroken(events[0].model_name)
     return "\n\n".join([*told, f"Next: driftline models show {model}"])
 
 
@@ -171,12 +171,10 @@ def event_line(event: RegistryEvent) -> str:
     """
     changed = ", ".join(_field_changes(event))
     cause = f", because of {event.cause}" if event.cause else ""
-    reason = f": {event.reason}" if event.reason else ""
+    reason = f": {_unbroken(event.reason)}" if event.reason else ""
     happened = f"{_happened(event)}: {changed}" if changed else _happened(event)
-    return (
-        f"{happened}\n(by {event.requested_by} at {_minute(parse_time(event.at))}{cause}{reason}; "
-        f"revision {event.revision})"
-    )
+    sender = f"{_unbroken(event.requested_by)} at {_minute(parse_time(event.at))}"
+    return f"{happened}\n(by {sender}{cause}{reason}; revision {event.revision})"
 
 
 def one_line(text: str) -> str:
@@ -187,22 +185,31 @@ def one_line(text: str) -> str:
     >>> one_line("a\\nb"), len(one_line("a" * 300))
     ('a b', 200)
     """
-    line = " ".join(text.split())
+    line = _unbroken(text)
     return line if len(line) <= MAX_TITLE else f"{line[: MAX_TITLE - 1]}…"
+
+
+def _unbroken(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _name(alert: Alert) -> str:
     if alert.model_name == NOTIFIER:
         return f"channel {alert.details.get('channel')} takes no notifications"
-    return f"{alert.rule} of {subject(alert.model_name, alert.model_version, alert.segment)}"
+    who = subject(alert.model_name, alert.model_version, alert.segment)
+    return _unbroken(f"{alert.rule} of {who}")
 
 
 def _about(alert: Alert) -> str:
     state = "Resolved" if not is_open(alert) else alert.severity.capitalize()
-    lines = [f"{state}: {_name(alert)}", alert.summary, f"{_since(alert)}{_figures(alert)}."]
+    lines = [
+        f"{state}: {_name(alert)}",
+        _unbroken(alert.summary),
+        f"{_since(alert)}{_figures(alert)}.",
+    ]
     if is_open(alert) and alert.acknowledged is not None:
-        reason = f": {alert.acknowledged.reason}" if alert.acknowledged.reason else ""
-        lines.append(f"Acknowledged by {alert.acknowledged.by}{reason}.")
+        reason = f": {_unbroken(alert.acknowledged.reason)}" if alert.acknowledged.reason else ""
+        lines.append(f"Acknowledged by {_unbroken(alert.acknowledged.by)}{reason}.")
     if is_open(alert) and not is_active(alert):
         lines.append(f"Silenced by {listed(alert.silenced_by)}.")
     if alert.model_name != NOTIFIER:
@@ -260,7 +267,7 @@ def _happened(event: RegistryEvent) -> str:
         if event.model_version is None
         else (f"{event.model_name} {event.model_version}")
     )
-    return f"{who} {_EVENTS.get(event.event, event.event.replace('_', ' '))}"
+    return f"{_unbroken(who)} {_EVENTS.get(event.event, event.event.replace('_', ' '))}"
 
 
 def _field_changes(event: RegistryEvent) -> list[str]:
@@ -283,7 +290,7 @@ def _field_changes(event: RegistryEvent) -> list[str]:
 def _short(value: Any) -> str:
     if value is None:
         return "none"
-    text = str(value)
+    text = _unbroken(str(value))
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 

@@ -481,6 +481,8 @@ def test_changes_of_the_registry_are_one_notice_dry_runs_and_rejected_ones_are_n
     channels = {"ops": {"type": "log"}, "pager": {"type": "pagerduty"}}
     desk = Desk(settings(channels))
     desk.take_events(event(), event("rejected"), event(dry_run=True))
+    for fact in ("record_labels", "record_reference", "record_baseline"):
+        desk.take_events(event(fact, requested_by="driftline"))
     desk.wait(5)
     desk.take_events(event("set_threshold", requested_by="driftline", cause="r-1", reason="better"))
     desk.wait(60)
@@ -488,6 +490,25 @@ def test_changes_of_the_registry_are_one_notice_dry_runs_and_rejected_ones_are_n
     assert (seconds, notice.channel, notice.kind, notice.severity) == (10, "ops", "notice", "info")
     assert [each.event for each in notice.events] == ["promote", "set_threshold"]
     assert "because of r-1: better" in notice.text
+
+
+def test_names_with_line_breaks_stay_on_their_line() -> None:
+    desk = Desk(settings({"ops": {"type": "log"}}))
+    forged = "churn\nResolved: all is well"
+    desk.take(alert("a", model_name=forged, summary="a is bad.\nAll is well."))
+    desk.take_events(event(model_name=forged, requested_by="ann\nbob", reason="no\nreason"))
+    desk.wait(60)
+    firing, notice = (each for _, each in desk.sent)
+    assert firing.text.splitlines()[:2] == [
+        "Critical: rule_a of churn Resolved: all is well 1.4.2",
+        "a is bad. All is well.",
+    ]
+    assert notice.text.splitlines() == [
+        "churn Resolved: all is well 1.4.2 was promoted",
+        "(by ann bob at 2026-11-30 10:00 UTC: no reason; revision 3)",
+        "",
+        "Next: driftline models show churn Resolved: all is well",
+    ]
 
 
 def test_first_start_over_an_old_topic_tells_what_is_still_open_once() -> None:
