@@ -41,8 +41,8 @@ def title_of(kind: NotificationKind, alerts: Sequence[Alert], *, is_repeat: bool
     --------
     >>> alert = Alert(
     ...     fingerprint="f", alert_id="f-0", group_id="f-0", model_name="churn",
-    ...     model_version="1.4.2", segment="plan=pro", rule="f1_low", status="firing", change="firing",
-    ...     severity="critical", summary="F1 fell.", starts_at_ms=0, at_ms=0,
+    ...     model_version="1.4.2", segment="plan=pro", rule="f1_low", status="firing",
+    ...     change="firing", severity="critical", summary="F1 fell.", starts_at_ms=0, at_ms=0,
     ... )
     >>> title_of("firing", [alert]), title_of("resolved", [alert])
     ('Critical: f1_low of churn 1.4.2 (plan=pro)', 'Resolved: f1_low of churn 1.4.2 (plan=pro)')
