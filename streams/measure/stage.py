@@ -508,9 +508,9 @@ class Measure:
         for (model, versions, watched, dues, _), windows in zip(work, gathered, strict=True):
             records = by_model[model.number] = []
             plan = self._schedule.plan(model.config)
-            _note_traffic(
-                model, [window for window in windows if window.job.due.window == plan.smallest.name]
-            )
+            smallest = [window for window in windows if window.job.due.window == plan.smallest.name]
+            if _note_traffic(model, smallest, plan.smallest.step_ms):
+                self._wake(model)
             records += self._builder.metric_records(model, windows, state, ended_ms=self._ended_ms)
             grain_ms = self._grain_ms(plan)
             left_out = yield from self._features.settle(model, now_ms, grain_ms, state)
@@ -731,13 +731,20 @@ def check_metrics(config: Config, known: Sequence[str]) -> None:
                 )
 
 
-def _note_traffic(model: MeasuredModel, windows: Sequence[WindowCounts]) -> None:
-    """Note the end of the last window with traffic of each version."""
+def _note_traffic(model: MeasuredModel, windows: Sequence[WindowCounts], step_ms: int) -> bool:
+    """Note the end of the last window with traffic of each version; whether one begins again."""
+    begins_again = False
     for window in windows:
         n_predictions = window.dense[:, COUNTER_CODES["predictions"]].tolist()
         for (name, _), n in zip(window.series, n_predictions, strict=True):
-            if n and name in model.facts.versions:
-                model.facts.versions[name].last_ms = window.job.due.end_ms
+            version = model.facts.versions.get(name)
+            if not n or version is None:
+                continue
+            version.last_ms = window.job.due.end_ms
+            if version.restarted_ms == NEVER_MS:
+                version.restarted_ms = window.job.due.end_ms - step_ms
+                begins_again = True
+    return begins_again
 
 
 def _groups(places: Sequence[int], models: Sequence[MeasuredModel]) -> Iterator[Sequence[int]]:

@@ -101,6 +101,77 @@ def test_the_reference_is_the_first_span_of_a_version_as_soon_as_it_is_complete(
     assert set(profile["prediction"]["summary"]["texts"]["values"]) == {"no", "yes"}
 
 
+def long_before(days_ago: int, number: int, at: int = 0) -> list[Call]:
+    """Misdated rows within a day."""
+    return [
+        Call(
+            at=START - days_ago * DAY + at + place,
+            predicted="+",
+            version="1",
+            score=0.9,
+            features={"age": 900.0},
+            changes=((HOUR, "yes"),),
+            key=10_000_000 + days_ago * 1_000 + place,
+        )
+        for place in range(number)
+    ]
+
+
+@pytest.mark.parametrize(
+    "misdated",
+    [
+        long_before(38 * 365, 1),
+        long_before(38 * 365, 20),
+        long_before(38 * 365, 1, at=DAY - 1),
+        long_before(38 * 365, 2) + long_before(12 * 365, 1),
+        long_before(4, 1),
+    ],
+    ids=["one", "twenty", "at the end of a day", "twice", "four days before"],
+)
+def test_a_few_rows_long_before_all_others_are_no_reference(misdated: list[Call]) -> None:
+    calls = stream(3, 9, shift_after=5)
+    running = run(CONFIG, misdated + calls, end=START + 12 * DAY, registry=True)
+    alone = run(CONFIG, calls, end=START + 12 * DAY, registry=True)
+    for name in ("record_reference", "record_baseline"):
+        assert [command.params for command in commands(running, name)] == [
+            command.params for command in commands(alone, name)
+        ]
+    assert running.of(DRIFT) == alone.of(DRIFT) != []
+    covered = [
+        {
+            (each.lane, each.window, each.maturity, each.window_end_ms): each.covered_share
+            for each in of_run.of(METRICS)
+            if each.window != "since_deployment"
+        }
+        for of_run in (running, alone)
+    ]
+    assert covered[1].items() <= covered[0].items()
+    assert set(covered[1].values()) == {1.0, 0.5}  # two days, of which the first has no rows
+
+
+def test_rows_long_before_are_passed_over_wherever_the_stream_is_cut() -> None:
+    calls = long_before(20, 3) + stream(3, 9, shift_after=5)
+    whole = run(CONFIG, calls, end=START + 12 * DAY, registry=True)
+    cut = run(
+        CONFIG,
+        calls,
+        end=START + 12 * DAY,
+        cuts=[1, 2, 30, 1000, 1700],
+        partitions=2,
+        restarting=True,
+        registry=True,
+    )
+    for topic in (DRIFT, REGISTRY_COMMANDS):
+        assert cut.of(topic) == whole.of(topic) != []
+
+
+def test_rows_of_more_than_a_day_or_more_than_twenty_are_a_reference() -> None:
+    for early in (long_before(10, 21), long_before(10, 1) + long_before(9, 1)):
+        running = run(CONFIG, early + stream(3, 5), end=START + 8 * DAY, registry=True)
+        (command,) = commands(running, "record_reference")
+        assert command.params["span"][0] == format_time(START - 10 * DAY)
+
+
 def test_baselines_are_the_figures_of_the_span_at_each_rung_with_their_daily_variance() -> None:
     calls = stream(4, 5)
     running = run(CONFIG, calls, end=START + 8 * DAY, registry=True)

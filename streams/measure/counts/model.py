@@ -27,7 +27,7 @@ from driftline.streams.numbering import Numbering, decode_pairs, decode_texts
 from driftline.streams.stage import State
 
 OTHER: Final = "other"
-FORMAT: Final = 8
+FORMAT: Final = 9
 
 SeriesName = tuple[str, str]
 """Version and segment."""
@@ -84,6 +84,9 @@ class StreamVersion(msgspec.Struct):
         Whether its reference was computed from the stream.
     baselines
         Number of rungs with a recorded baseline.
+    restarted_ms
+        Where the version begins again after a few rows long before all others; NEVER_MS until
+        traffic shows where that is, None without such rows.
     """
 
     first_ms: int
@@ -91,6 +94,16 @@ class StreamVersion(msgspec.Struct):
     reported: bool = False
     reference_made: bool = False
     baselines: int = 0
+    restarted_ms: int | None = None
+
+    @property
+    def begin_ms(self) -> int:
+        """Where its rows begin, without a few long before all others."""
+        return self.first_ms if self.restarted_ms is None else self.restarted_ms
+
+    def began_ms(self, end_ms: int) -> int:
+        """As `begin_ms`, for a window that ends at a time and holds rows."""
+        return self.begin_ms if self.begin_ms < end_ms else self.first_ms
 
 
 class ModelFacts(msgspec.Struct):

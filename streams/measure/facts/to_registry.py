@@ -18,7 +18,7 @@ from driftline.schemas.results import RegistryCommand, to_plain
 from driftline.schemas.settings import parse_window
 from driftline.schemas.times import DAY_MS, format_time
 from driftline.streams import lanes
-from driftline.streams.lanes import ALL, DECISIONS, TRAFFIC
+from driftline.streams.lanes import ALL, COUNT, COUNTER_CODES, DECISIONS, TRAFFIC
 from driftline.streams.measure.counts.gather import (
     WindowCounts,
     WindowGatherer,
@@ -26,6 +26,7 @@ from driftline.streams.measure.counts.gather import (
     block_shape,
 )
 from driftline.streams.measure.counts.model import MeasuredModel, StreamVersion
+from driftline.streams.measure.counts.packed_key import counter_key
 from driftline.streams.measure.counts.panes import Panes
 from driftline.streams.measure.drift.profiles import (
     profile_to_plain,
@@ -37,7 +38,7 @@ from driftline.streams.measure.drift.unwatched_features import UNWATCHED_FEATURE
 from driftline.streams.measure.figures.losses import Losses
 from driftline.streams.measure.figures.records import metrics_of_lane
 from driftline.streams.measure.figures.series_figures import compute_figures
-from driftline.streams.measure.timing.windows import DueWindow
+from driftline.streams.measure.timing.windows import NEVER_MS, DueWindow
 from driftline.streams.metrics.metric import Metric
 from driftline.streams.metrics.score_cells import ScoreCells
 from driftline.streams.registry.command_params import SYSTEM
@@ -46,6 +47,10 @@ from driftline.streams.work_slices import WorkSlices
 
 NO_MATURITY: Final = "-"
 DEFAULT_REFERENCE_MS: Final = 30 * DAY_MS
+FEW_ROWS: Final = 20
+"""Most rows, within a day, that are taken for misdated if nothing follows them for the length of a
+reference.
+"""
 
 
 class TimeSpan(NamedTuple):
@@ -134,6 +139,9 @@ class RegistryReporter:
                 span = reference_span(model, name, version)
                 if version.reference_made or now_ms < span.end_ms:
                     continue
+                if self._begins_later(model, name, span, state):
+                    version.restarted_ms = NEVER_MS
+                    continue
                 version.reference_made = True
                 start_ms, end_ms = (edge // grain_ms * grain_ms for edge in span)
                 by_segment = self._targets.read(model, name, start_ms, end_ms, grain_ms, state)
@@ -174,6 +182,18 @@ class RegistryReporter:
                     )
                 of_model.append(_Baseline(model, name, 0, NO_MATURITY, TimeSpan(start_ms, end_ms)))
         return self._with_baselines(TRAFFIC, planned, now_ms, state)
+
+    def _begins_later(self, model: MeasuredModel, name: str, span: TimeSpan, state: State) -> bool:
+        """Whether a span that begins with the first row holds nothing but a few misdated rows."""
+        if _given_span(model, name) is not None or (name, ALL) not in model.series.names:
+            return False
+        days_ms = model.days_with_counts(TRAFFIC, *span)
+        rows = self._panes.rows(model.number, TRAFFIC, *days_ms, state)
+        number = model.series.names.index((name, ALL))
+        predictions = counter_key(number, COUNT, COUNTER_CODES["predictions"])
+        is_prediction = rows.keys == predictions
+        pane_ms, n = rows.pane[is_prediction], int(rows.counts[is_prediction].sum())
+        return not n or (n <= FEW_ROWS and int(pane_ms.max() - pane_ms.min()) < DAY_MS)
 
     def baselines(
         self, models: Sequence[tuple[MeasuredModel, Sequence[str]]], now_ms: int, state: State
@@ -385,15 +405,21 @@ class _BaselineRows(NamedTuple):
 
 def reference_span(model: MeasuredModel, name: str, version: StreamVersion) -> TimeSpan:
     """The reference span of a version: from the registry, the configuration, or its first days."""
+    given = _given_span(model, name)
+    if given is not None:
+        return given
+    length_ms = model.config.reference.span_ms or DEFAULT_REFERENCE_MS
+    return TimeSpan(version.begin_ms, version.begin_ms + length_ms)
+
+
+def _given_span(model: MeasuredModel, name: str) -> TimeSpan | None:
     registered = model.registry.versions.get(name)
     if registered is not None and registered.span is not None:
         return TimeSpan(*registered.span)
     reference = model.config.reference
     if reference.from_ms is not None and reference.to_ms is not None:
         return TimeSpan(reference.from_ms, reference.to_ms)
-    return TimeSpan(
-        version.first_ms, version.first_ms + (reference.span_ms or DEFAULT_REFERENCE_MS)
-    )
+    return None
 
 
 def _daily_variance(days: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
