@@ -102,7 +102,7 @@ def test_the_reference_is_the_first_span_of_a_version_as_soon_as_it_is_complete(
 
 
 def long_before(days_ago: int, number: int, at: int = 0) -> list[Call]:
-    """Misdated rows within a day."""
+    """Misdated rows, a millisecond apart."""
     return [
         Call(
             at=START - days_ago * DAY + at + place,

@@ -48,8 +48,9 @@ from driftline.streams.work_slices import WorkSlices
 NO_MATURITY: Final = "-"
 DEFAULT_REFERENCE_MS: Final = 30 * DAY_MS
 FEW_ROWS: Final = 20
-"""Most rows, within a day, that are taken for misdated if nothing follows them for the length of a
-reference.
+BURST_SHARE: Final = 1 / 30
+"""At most so many rows, within this share of a reference span that holds no others, are taken for
+misdated: a day of the default span.
 """
 
 
@@ -193,7 +194,8 @@ class RegistryReporter:
         predictions = counter_key(number, COUNT, COUNTER_CODES["predictions"])
         is_prediction = rows.keys == predictions
         pane_ms, n = rows.pane[is_prediction], int(rows.counts[is_prediction].sum())
-        return not n or (n <= FEW_ROWS and int(pane_ms.max() - pane_ms.min()) < DAY_MS)
+        burst_ms = (span.end_ms - span.start_ms) * BURST_SHARE
+        return not n or (n <= FEW_ROWS and int(pane_ms.max() - pane_ms.min()) < burst_ms)
 
     def baselines(
         self, models: Sequence[tuple[MeasuredModel, Sequence[str]]], now_ms: int, state: State
