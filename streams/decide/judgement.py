@@ -10,6 +10,7 @@ from driftline.schemas.results import Drift, Interval, LostRows, WindowFigures
 from driftline.schemas.settings import ModelConfig
 from driftline.streams.decide.activity import Activity
 from driftline.streams.decide.daily_variance import Days
+from driftline.streams.decide.hourly_traffic import HourlyTraffic
 from driftline.streams.decide.label_feed import LabelFeed
 from driftline.streams.registry.command_params import Baseline
 
@@ -104,6 +105,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
         None before the first prediction.
     label_feed
         None before the first label.
+    hours
+        Traffic by hour, of a rule that reads it; None before the first window.
     labels_upto_ms
         Time up to which labels have been counted.
     performance_moved
@@ -117,6 +120,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     days: Days = Days()
     activity: Activity | None = None
     label_feed: LabelFeed | None = None
+    hours: HourlyTraffic | None = None
     labels_upto_ms: int = -1
     performance_moved: bool | None = None
 

@@ -47,6 +47,7 @@ from driftline.streams.decide.stored_state import (
     WatchedHistories,
     WatchedModel,
     WatchedSeries,
+    WatchedTraffic,
     WatchedVersion,
 )
 from driftline.streams.decide.tuner.recommendation_lifecycle import (
@@ -121,6 +122,7 @@ class ModelWatch:
         if version.standing.stage == "archived":
             return
         self._note_labels(figures)
+        self._note_hours(figures)
         rules = [
             rule
             for rule in self._index.metric_rules.get((figures.lane, figures.window), ())
@@ -217,6 +219,7 @@ class ModelWatch:
             yield from self._drop_alerts(series, name, segment, list(series.alerts), why)
             self._cache.delete(WatchedSeries, self._name, name, segment)
             self._cache.delete(WatchedHistories, self._name, name, segment)
+            self._cache.delete(WatchedTraffic, self._name, name, segment)
         version.segments = []
         delete_state(self._cache, self._name, name)
 
@@ -234,6 +237,7 @@ class ModelWatch:
             days=series.days.get(maturity or "", Days()),
             activity=series.activity,
             label_feed=series.label_feed,
+            hours=self._hours(version, measurement.segment).hours if rule.reads_hours else None,
             labels_upto_ms=self._model.labels_upto_ms,
             performance_moved=self._performance_moved(version) if rule.reads == "drift" else None,
         )
@@ -433,6 +437,18 @@ class ModelWatch:
             else feed.with_delay(figures, index.rungs.get(figures.maturity or "", 0))
         )
 
+    def _note_hours(self, figures: WindowFigures) -> None:
+        """Note traffic by hour, where a rule reads it."""
+        index = self._index
+        if (
+            figures.lane == "traffic"
+            and figures.window == index.hours
+            and any(rule.applies_to(figures.segment) for rule in index.hour_rules)
+        ):
+            traffic = self._hours(figures.model_version, figures.segment)
+            start_ms, end_ms = int(figures.window_start_ms), int(figures.window_end_ms)
+            traffic.hours = traffic.hours.with_window(start_ms, end_ms, figures.n_predictions)
+
     def _is_live(self, version: str) -> bool:
         """Whether predictions of this version are expected."""
         if self._model.in_production:
@@ -460,6 +476,9 @@ class ModelWatch:
         if segment not in segments:
             segments.append(segment)
         return self._cache.load(WatchedSeries, self._name, version, segment)
+
+    def _hours(self, version: str, segment: str) -> WatchedTraffic:
+        return self._cache.load(WatchedTraffic, self._name, version, segment)
 
     def _histories(self, version: str, segment: str) -> dict[str, RateHistory]:
         return self._cache.load(WatchedHistories, self._name, version, segment).by_rule

@@ -13,7 +13,7 @@ import msgspec
 
 from driftline.schemas.results import WindowFigures
 from driftline.schemas.settings import ModelConfig, Window, parse_rung, parse_window
-from driftline.schemas.times import DAY_MS, parse_duration
+from driftline.schemas.times import DAY_MS, HOUR_MS, parse_duration
 from driftline.streams.decide.alert_lifecycle import Run
 from driftline.streams.decide.detectors.rate_history import RateHistory
 from driftline.streams.decide.judgement import (
@@ -78,6 +78,11 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def kind(self) -> str:
         """The rule's type."""
         return str(self.__struct_config__.tag)
+
+    @property
+    def reads_hours(self) -> bool:
+        """Whether the rule reads `Situation.hours`."""
+        return False
 
     def bound(self, config: ModelConfig) -> Self:
         """The rule with the defaults that depend on the model's settings filled in.
@@ -269,6 +274,16 @@ def tumbling_window_of_a_day(config: ModelConfig) -> str | None:
     if parts:
         return max(parts, key=_size).name
     return min(tumbling, key=_size).name if tumbling else None
+
+
+def window_of_hours(config: ModelConfig) -> str | None:
+    """The largest tumbling window that divides an hour; None without one."""
+    windows = [
+        window
+        for window in config.windows
+        if window.size_ms == window.step_ms and HOUR_MS % window.size_ms == 0
+    ]
+    return max(windows, key=_size).name if windows else None
 
 
 def _size(window: Window) -> tuple[int, int]:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from driftline.schemas.settings import ModelConfig
 from driftline.schemas.times import DAY_MS
-from driftline.streams.decide.rule import MetricRule, Rule, largest_window, smallest_window
+from driftline.streams.decide.rule import (
+    MetricRule,
+    Rule,
+    largest_window,
+    smallest_window,
+    window_of_hours,
+)
 from driftline.streams.decide.rule_builder import build_rules
 from driftline.streams.decide.tuner.settings import TunerSettings, build_tuner
 
@@ -32,6 +38,9 @@ class RuleIndex:
             rule for rule in self.rules.values() if isinstance(rule, MetricRule) and rule.daily()
         ]
         self.label_rules = [rule for rule in self.rules.values() if rule.reads_labels]
+        self.hour_rules = [rule for rule in self.rules.values() if rule.reads_hours]
+        self.hours = window_of_hours(config)
+        """The window by which traffic is counted for these."""
         self.pulse = smallest_window(config)
         """The smallest window, which shows first whether a version has traffic."""
         self.broadest = largest_window(config)

@@ -1,9 +1,9 @@
 """State of stage 3: MessagePack with a format number.
 
 One key per model for what its series share, one per version for its standing and one for its tuner,
-one per series for its alerts and one for the histories of its sequential rules, one per open alert
-for its newest record, one per command that was answered. A value is read
-when it is first needed in a batch and written at the end of the batch if it has changed.
+one per series for its alerts, one for the histories of its sequential rules and one for its traffic
+by hour, one per open alert for its newest record, one per command that was answered. A value is
+read when it is first needed in a batch and written at the end of the batch if it has changed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from driftline.streams.decide.alert_lifecycle import AlertState
 from driftline.streams.decide.daily_variance import Days
 from driftline.streams.decide.detectors.rate_history import RateHistory
 from driftline.streams.decide.fitting_window import FittingWindow
+from driftline.streams.decide.hourly_traffic import HourlyTraffic
 from driftline.streams.decide.judged_rung import JudgedRung
 from driftline.streams.decide.judgement import DriftWindow, Standing
 from driftline.streams.decide.label_feed import LabelFeed
@@ -138,6 +139,12 @@ class WatchedHistories(msgspec.Struct, omit_defaults=True):
     """
 
     by_rule: dict[str, RateHistory] = {}
+
+
+class WatchedTraffic(msgspec.Struct, omit_defaults=True):
+    """Traffic of one version in one segment by hour, where a rule reads it."""
+
+    hours: HourlyTraffic = HourlyTraffic()
 
 
 class OpenAlertRecord(msgspec.Struct, omit_defaults=True):

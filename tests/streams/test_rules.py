@@ -18,7 +18,10 @@ from driftline.streams.decide.rule import MetricRule, Rule
 from driftline.streams.decide.rule_builder import DEFAULT_RULES, rule_plugins
 from tests.streams.figures import START_MS, metric, traffic
 
-LEAST: dict[str, dict[str, Any]] = {"threshold": {"metric": "f1", "below": 0.8}}
+LEAST: dict[str, dict[str, Any]] = {
+    "threshold": {"metric": "f1", "below": 0.8},
+    "traffic": {"above": 1000.0},
+}
 
 
 def build(*tables: dict[str, Any], **settings: Any) -> tuple[Rule, ...]:
