@@ -76,7 +76,33 @@ class DriftWindow(msgspec.Struct, frozen=True, kw_only=True):
     reference_losses: list[LostRows] = []
 
 
-Measurement = WindowFigures | DriftWindow
+class OpenEpisode(msgspec.Struct, frozen=True):
+    """An open alert of a rule in a segment."""
+
+    segment: str
+    severity: Severity
+    starts_at_ms: int
+
+
+class OpenEpisodes(msgspec.Struct, frozen=True, kw_only=True):
+    """Open alerts of a version at a time, in one segment or in all of them.
+
+    Parameters
+    ----------
+    at_ms
+        Event time that the model has reached.
+    by_rule
+        By name of a rule with open alerts, these, the most severe first.
+    """
+
+    model_name: str
+    model_version: str
+    segment: str
+    at_ms: int
+    by_rule: dict[str, tuple[OpenEpisode, ...]] = {}
+
+
+Measurement = WindowFigures | DriftWindow | OpenEpisodes
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

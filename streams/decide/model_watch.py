@@ -28,11 +28,11 @@ from driftline.streams.decide.alert_lifecycle import (
 from driftline.streams.decide.daily_variance import Days
 from driftline.streams.decide.detectors.rate_history import RateHistory
 from driftline.streams.decide.fitting_window import FittingWindow
+from driftline.streams.decide.joint_alerts import JointAlerts
 from driftline.streams.decide.judged_rung import JudgedRung, ladder_of
 from driftline.streams.decide.judgement import (
     DriftWindow,
     Judgement,
-    Measurement,
     Situation,
     Standing,
     shift_of,
@@ -72,6 +72,7 @@ class ModelWatch:
         self._versions: dict[str, WatchedVersion] = {}
         self._alerts = OpenAlerts(model_name, index.rules, cache)
         self._acts = AlertActs(model_name, index, cache, self._alerts)
+        self._joint = JointAlerts(model_name, index, cache, self._alerts, self._series)
 
     def command(self, received: ReceivedCommand) -> Iterator[Record]:
         """Carry out and answer what a person does about the alerts of the model."""
@@ -103,6 +104,7 @@ class ModelWatch:
         """Judge the figures of one window by each rule that reads them."""
         at_ms = figures.complete_at_ms
         if at_ms > self._model.now_ms:
+            yield from self._joint.judge()
             self._model.now_ms = at_ms
             if self._model.silences:
                 yield from self._alerts.refresh_silences()
@@ -145,6 +147,10 @@ class ModelWatch:
             for rule in rules:
                 if self._window(rule, series) == figures.window:
                     yield from self._judge(rule, figures, series, figures.maturity)
+
+    def finish(self) -> Iterator[Record]:
+        """Judge the rules that read alerts, once all records of the batch have been read."""
+        yield from self._joint.judge()
 
     def drift(self, result: Drift) -> Iterator[Record]:
         """Collect a drift result; the results of a window are judged together once time has passed
@@ -224,7 +230,11 @@ class ModelWatch:
         delete_state(self._cache, self._name, name)
 
     def _judge(
-        self, rule: Rule, measurement: Measurement, series: WatchedSeries, maturity: str | None
+        self,
+        rule: Rule,
+        measurement: WindowFigures | DriftWindow,
+        series: WatchedSeries,
+        maturity: str | None,
     ) -> Iterator[Record]:
         version = measurement.model_version
         standing = self._version(version).standing

@@ -62,6 +62,8 @@ class OpenAlerts:
             own_id = alert_id(fingerprint(*series, rule.name), state)
             state = msgspec.structs.replace(state, group_id=first[1].group_id if first else own_id)
         state = msgspec.structs.replace(state, silenced_by=self._silences_on(place, state))
+        if rule.reads == "alerts":
+            first = None  # its summary names the alerts whose group it joins
         alert = alert_of(
             series, rule, state, judged, change, joined=joined, losses=losses, first=first
         )
@@ -118,14 +120,10 @@ class OpenAlerts:
         return self._series(place).alerts[place.rule]
 
     def _related(self, version: str, rule: Rule) -> Iterator[tuple[str, AlertState]]:
-        """Rules and states of the open alerts of a version that are about the same as a rule."""
+        """Rules and states of the open alerts of a version whose group one of a rule may join."""
         for place in self._model.open.values():
             other = self._rules.get(place.rule)
-            if (
-                place.model_version == version
-                and other is not None
-                and other.concerns == rule.concerns
-            ):
+            if place.model_version == version and other is not None and rule.may_share_cause(other):
                 yield place.rule, self.state(place)
 
     def _silences_on(self, place: OpenAlert, state: AlertState) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ measurement at a time; `alert_lifecycle.py` turns judgements into alerts.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
 import msgspec
@@ -63,15 +64,15 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     cool_down: str = "0s"
     runbook_url: str | None = None
 
-    reads: ClassVar[Literal["metrics", "drift"]] = "metrics"
+    reads: ClassVar[Literal["metrics", "drift", "alerts"]] = "metrics"
     judges_performance: ClassVar[bool] = False
     accepts: ClassVar[bool] = False
     """Whether a person may accept the level of an alert as a new baseline."""
     reads_labels: ClassVar[bool] = False
     """Whether the rule reads `Situation.label_feed`."""
-    concerns: ClassVar[Literal["behavior", "supply", "service"]] = "behavior"
-    """What its alerts are about: how a model behaves, whether predictions and labels come, or how
-    it is served. Only alerts about the same can have one cause (`alert_groups.py`).
+    concerns: ClassVar[Literal["behavior", "supply", "service", "alerts"]] = "behavior"
+    """What its alerts are about: how a model behaves, whether predictions and labels come, how it
+    is served, or other alerts.
     """
 
     @property
@@ -109,6 +110,21 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                 f"(segments: {known})",
             )
         return msgspec.structs.replace(self, name=self.name or self.kind)
+
+    def check_beside(self, rules: Mapping[str, Rule]) -> None:
+        """Check the bound rule beside all rules of the model, by name.
+
+        Raises
+        ------
+        InvalidRule
+            If it names one that it cannot read.
+        """
+
+    def may_share_cause(self, other: Rule) -> bool:
+        """Whether an alert of this rule may join the group of one of the other rule
+        (`alert_groups.py`).
+        """
+        return self.concerns == other.concerns
 
     @property
     def cool_down_ms(self) -> int:

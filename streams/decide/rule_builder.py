@@ -53,8 +53,8 @@ def build_rules(config: ModelConfig, where: str | None = None) -> tuple[Rule, ..
     Raises
     ------
     ValueError
-        If a rule has an unknown type, an unknown or missing key or a wrong value, or if two rules
-        have the same name; the message begins with the path.
+        If a rule has an unknown type, an unknown or missing key or a wrong value, if two rules have
+        the same name, or if one names others that it cannot read; the message begins with the path.
 
     Examples
     --------
@@ -90,8 +90,14 @@ def build_rules(config: ModelConfig, where: str | None = None) -> tuple[Rule, ..
                 "needs a name of its own"
             )
         rules[rule.name] = rule
+    own = list(rules.values())
     if config.default_rules:
         for default in DEFAULT_RULES:
             rule = default.bound(config)
             rules.setdefault(rule.name, rule)
+    for number, rule in enumerate(own):
+        try:
+            rule.check_beside(rules)
+        except InvalidRule as error:
+            raise ValueError(f"{where}[{number}].{error.field}: {error}") from error
     return tuple(rules.values())

@@ -12,6 +12,7 @@ from driftline.streams.decide.rule import (
     window_of_hours,
 )
 from driftline.streams.decide.rule_builder import build_rules
+from driftline.streams.decide.rules.composite import inner_first
 from driftline.streams.decide.tuner.settings import TunerSettings, build_tuner
 
 
@@ -28,6 +29,8 @@ class RuleIndex:
         self.config = config
         self.rules: dict[str, Rule] = {rule.name: rule for rule in build_rules(config)}
         self.tuner: TunerSettings = build_tuner(config)
+        self.composites = inner_first(self.rules)
+        """Rules that read alerts, each after those of them that it names."""
         self.metric_rules: dict[tuple[str, str], list[MetricRule]] = {}
         self.drift_rules = [rule for rule in self.rules.values() if rule.reads == "drift"]
         for rule in self.rules.values():

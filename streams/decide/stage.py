@@ -23,6 +23,9 @@ from driftline.streams.work_slices import WorkSlices, in_slices, run_slices
 class Decide:
     """Alerts and recommendations of all models of one partition.
 
+    A batch holds whole steps of time, as stage 2 emits them: rules that read alerts are judged at
+    the end of each.
+
     Provisional figures are not read, so that a replay raises the same alerts. A record of
     `registry-effects` with settings of a model puts them in force in place of those of the
     configuration.
@@ -80,6 +83,8 @@ class Decide:
                     ):
                         records += handle(watch(value.model_name), value)
                 yield
+        for each in watches.values():
+            records += each.finish()
         cache.write()
         return records
 

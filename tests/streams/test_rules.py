@@ -13,14 +13,37 @@ from driftline.schemas.times import DAY_MS, EpochMs
 from driftline.streams.decide import build_rules
 from driftline.streams.decide.alert_lifecycle import Run
 from driftline.streams.decide.daily_variance import Days, widened
-from driftline.streams.decide.judgement import DriftWindow, Situation
+from driftline.streams.decide.judgement import (
+    DriftWindow,
+    Measurement,
+    OpenEpisodes,
+    Situation,
+)
 from driftline.streams.decide.rule import MetricRule, Rule
 from driftline.streams.decide.rule_builder import DEFAULT_RULES, rule_plugins
 from tests.streams.figures import START_MS, metric, traffic
 
 LEAST: dict[str, dict[str, Any]] = {
+    "composite": {"all": ["other"]},
     "threshold": {"metric": "f1", "below": 0.8},
     "traffic": {"above": 1000.0},
+}
+
+
+# No rows, no results, no open alert.
+NOTHING: dict[str, Measurement] = {
+    "metrics": metric(START_MS, {}, n=0, n_predictions=0, label_coverage=None),
+    "drift": DriftWindow(
+        model_name="churn",
+        model_version="1.0.0",
+        segment="all",
+        window="7d/1d",
+        window_start_ms=EpochMs.of("2026-01-01T00:00:00Z"),
+        window_end_ms=EpochMs.of("2026-01-08T00:00:00Z"),
+    ),
+    "alerts": OpenEpisodes(
+        model_name="churn", model_version="1.0.0", segment="all", at_ms=START_MS
+    ),
 }
 
 
@@ -31,8 +54,8 @@ def build(*tables: dict[str, Any], **settings: Any) -> tuple[Rule, ...]:
 
 
 @pytest.mark.parametrize("kind", sorted(rule_plugins()))
-def test_each_rule_type_is_documented_and_judges_an_empty_window_as_unclear(kind: str) -> None:
-    (rule,) = build({"type": kind} | LEAST.get(kind, {}))
+def test_each_rule_type_is_documented_and_judges_nothing_as_unclear(kind: str) -> None:
+    rule, _ = build({"type": kind} | LEAST.get(kind, {}), {"type": "no_data", "name": "other"})
     assert rule.kind == kind == rule.name
     assert type(rule).__struct_config__.frozen
     doc = type(rule).__doc__ or ""
@@ -42,28 +65,13 @@ def test_each_rule_type_is_documented_and_judges_an_empty_window_as_unclear(kind
         assert (
             field in doc or field in (Rule.__doc__ or "") or field in (MetricRule.__doc__ or "")
         ), field
-    situation = Situation(config=ModelConfig())
-    if rule.reads == "drift":
-        empty: Any = DriftWindow(
-            model_name="churn",
-            model_version="1.0.0",
-            segment="all",
-            window="7d/1d",
-            window_start_ms=EpochMs.of("2026-01-01T00:00:00Z"),
-            window_end_ms=EpochMs.of("2026-01-08T00:00:00Z"),
-        )
-    else:
-        empty = metric(START_MS, {}, n=0, n_predictions=0, label_coverage=None)
+    situation, empty = Situation(config=ModelConfig()), NOTHING[rule.reads]
     before = rule.judge(empty, situation)
-    assert before.verdict == "unclear"
+    assert before.verdict == ("clear" if rule.reads == "alerts" else "unclear")
     assert rule.judge(empty, situation) == before
-    with pytest.raises(TypeError):
-        rule.judge(
-            metric(START_MS, {})
-            if rule.reads == "drift"
-            else DriftWindow(**dict.fromkeys(DriftWindow.__struct_fields__[:6], "")),
-            situation,
-        )
+    for other in NOTHING.keys() - {rule.reads}:
+        with pytest.raises(TypeError):
+            rule.judge(NOTHING[other], situation)
 
 
 @pytest.mark.parametrize(
@@ -71,8 +79,8 @@ def test_each_rule_type_is_documented_and_judges_an_empty_window_as_unclear(kind
     [
         (
             {"type": "treshold"},
-            'models.churn.rules[0].type: "treshold" is not a type of rule; known are coverage, '
-            "data_quality, degradation",
+            'models.churn.rules[0].type: "treshold" is not a type of rule; known are composite, '
+            "coverage, data_quality",
         ),
         ({}, 'models.churn.rules[0].type: "" is not a type of rule'),
         (
