@@ -102,7 +102,61 @@ class OpenEpisodes(msgspec.Struct, frozen=True, kw_only=True):
     by_rule: dict[str, tuple[OpenEpisode, ...]] = {}
 
 
-Measurement = WindowFigures | DriftWindow | OpenEpisodes
+class TunerEvaluation(msgspec.Struct, frozen=True, kw_only=True):
+    """What the tuner found for a version when it looked for a better threshold.
+
+    Parameters
+    ----------
+    window_start_ms, window_end_ms
+        The span that was evaluated.
+    every_ms
+        From one evaluation to the next one.
+    at_ms
+        Event time at which its figures are complete.
+    window, maturity
+        Windows and rung of the histograms.
+    metric, higher_is_better
+        The value that is judged: that of the objective, or of its first goal.
+    n
+        Rows of the hold-out half, on which the values are judged.
+    threshold, value
+        In force, and its value; None if that is undefined.
+    best
+        The best threshold of the fit half; None if that is the one in force, or none is allowed.
+    improvement
+        Relative gain of `best` on the hold-out half, at least 0. It is 0 without `best` or where
+        that is not allowed on this half; infinite from a value of 0, or where only `best` reaches a
+        goal. None if there are too few labels to say.
+    is_sure
+        Whether the whole interval of the gain is above 0.
+    misses_goal
+        Whether the threshold in force is none that the objective allows.
+    losses
+        Lost rows that the span may lack.
+    """
+
+    model_name: str
+    model_version: str
+    segment: str
+    window_start_ms: int
+    window_end_ms: int
+    every_ms: int
+    at_ms: int
+    window: str
+    maturity: str | None
+    metric: str
+    higher_is_better: bool
+    n: int
+    threshold: float
+    value: float | None = None
+    best: float | None = None
+    improvement: float | None = None
+    is_sure: bool = False
+    misses_goal: bool = False
+    losses: list[LostRows] = []
+
+
+Measurement = WindowFigures | DriftWindow | OpenEpisodes | TunerEvaluation
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -35,6 +35,7 @@ from driftline.streams.decide.judgement import (
     Judgement,
     Situation,
     Standing,
+    TunerEvaluation,
     shift_of,
 )
 from driftline.streams.decide.label_feed import LabelFeed
@@ -206,6 +207,13 @@ class ModelWatch:
         is_mature = histogram.maturity == rung
         for recommendation in version_tuner.process(histogram, is_mature=is_mature):
             yield Record(topics.RECOMMENDATIONS, recommendation)
+        found = version_tuner.evaluation
+        if found is not None:
+            for rule in self._index.tuning_rules:
+                series = self._series(found.model_version, ALL)
+                # A week without figures moves an evaluation by days.
+                step_ms = 2 * found.every_ms
+                yield from self._judge(rule, found, series, found.maturity, step_ms=step_ms)
 
     def _threshold_changed(self, entry: RegistryEntry) -> Iterator[Record]:
         for recommendation in threshold_changed(
@@ -232,9 +240,11 @@ class ModelWatch:
     def _judge(
         self,
         rule: Rule,
-        measurement: WindowFigures | DriftWindow,
+        measurement: WindowFigures | DriftWindow | TunerEvaluation,
         series: WatchedSeries,
         maturity: str | None,
+        *,
+        step_ms: int | None = None,
     ) -> Iterator[Record]:
         version = measurement.model_version
         standing = self._version(version).standing
@@ -249,7 +259,9 @@ class ModelWatch:
             label_feed=series.label_feed,
             hours=self._hours(version, measurement.segment).hours if rule.reads_hours else None,
             labels_upto_ms=self._model.labels_upto_ms,
-            performance_moved=self._performance_moved(version) if rule.reads == "drift" else None,
+            performance_moved=self._performance_moved(version)
+            if rule.reads in ("drift", "tuning")
+            else None,
         )
         judged: Judgement | None
         if isinstance(rule, SequentialRule) and isinstance(measurement, WindowFigures):
@@ -266,7 +278,7 @@ class ModelWatch:
             judged,
             is_long_enough=rule.is_long_enough,
             cool_down_ms=rule.cool_down_ms,
-            step_ms=self._index.step_ms.get(measurement.window),
+            step_ms=step_ms or self._index.step_ms.get(measurement.window),
         )
         if change is not None:
             state, record = self._alerts.announce(

@@ -31,6 +31,7 @@ class RuleIndex:
         self.tuner: TunerSettings = build_tuner(config)
         self.composites = inner_first(self.rules)
         """Rules that read alerts, each after those of them that it names."""
+        self.tuning_rules = [rule for rule in self.rules.values() if rule.reads == "tuning"]
         self.metric_rules: dict[tuple[str, str], list[MetricRule]] = {}
         self.drift_rules = [rule for rule in self.rules.values() if rule.reads == "drift"]
         for rule in self.rules.values():

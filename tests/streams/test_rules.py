@@ -18,6 +18,7 @@ from driftline.streams.decide.judgement import (
     Measurement,
     OpenEpisodes,
     Situation,
+    TunerEvaluation,
 )
 from driftline.streams.decide.rule import MetricRule, Rule
 from driftline.streams.decide.rule_builder import DEFAULT_RULES, rule_plugins
@@ -27,6 +28,7 @@ LEAST: dict[str, dict[str, Any]] = {
     "composite": {"all": ["other"]},
     "threshold": {"metric": "f1", "below": 0.8},
     "traffic": {"above": 1000.0},
+    "tuning_stagnation": {"worse_than": 0.8},
 }
 
 
@@ -40,6 +42,21 @@ NOTHING: dict[str, Measurement] = {
         window="7d/1d",
         window_start_ms=EpochMs.of("2026-01-01T00:00:00Z"),
         window_end_ms=EpochMs.of("2026-01-08T00:00:00Z"),
+    ),
+    "tuning": TunerEvaluation(
+        model_name="churn",
+        model_version="1.0.0",
+        segment="all",
+        window_start_ms=START_MS,
+        window_end_ms=START_MS + 28 * DAY_MS,
+        every_ms=7 * DAY_MS,
+        at_ms=START_MS + 28 * DAY_MS,
+        window="1d",
+        maturity=None,
+        metric="f1",
+        higher_is_better=True,
+        n=0,
+        threshold=0.5,
     ),
     "alerts": OpenEpisodes(
         model_name="churn", model_version="1.0.0", segment="all", at_ms=START_MS

@@ -54,7 +54,7 @@ class CompositeRule(
     not_: tuple[str, ...] = msgspec.field(default=(), name="not")
     severity: Severity = "warning"
 
-    reads: ClassVar[Literal["metrics", "drift", "alerts"]] = "alerts"
+    reads: ClassVar[Literal["metrics", "drift", "alerts", "tuning"]] = "alerts"
     concerns: ClassVar[Literal["behavior", "supply", "service", "alerts"]] = "alerts"
 
     @property

@@ -14,6 +14,7 @@ on all rows, none of which had a part in the choice.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 
 import msgspec
 import numpy as np
@@ -22,6 +23,7 @@ import xxhash
 from driftline.schemas.results import Expected, Histogram, Recommendation, key_of, to_plain
 from driftline.schemas.settings import ModelConfig
 from driftline.schemas.times import EpochMs, format_time
+from driftline.streams.decide.judgement import TunerEvaluation
 from driftline.streams.decide.stored_state import StateCache
 from driftline.streams.decide.tuner.best_threshold import (
     best_edge,
@@ -151,6 +153,8 @@ class VersionTuner:
         self._tuner, self._in_force = tuner, in_force
         self._delays_ms = {rung.name: rung.ms for rung in config.maturity}
         self._state = cache.load(TunerState, model, version)
+        self.evaluation: TunerEvaluation | None = None
+        """What was found in this batch; None if it was not yet time to look."""
 
     def process(self, histogram: Histogram, *, is_mature: bool) -> Iterator[Recommendation]:
         """Take a histogram of the tuner's window; gives new recommendations and changed ones.
@@ -210,15 +214,21 @@ class VersionTuner:
             self._cache.load(ScoreBlock, *self._names, str(end_ms)) for end_ms in state.ends_ms
         ]
         scores, current = scores_of(blocks), edge_of(self._in_force)
-        if int(scores.both.sum()) < tuner.min_labels:
-            return
-        negatives, positives = scores.fit.sum(axis=0)
-        edge = best_edge(
-            negatives, positives, tuner.objective, near=current, highest=len(EDGES) - 1
+        is_enough = int(scores.both.sum()) >= tuner.min_labels
+        edge = self._best_edge(scores, current) if is_enough else None
+        to_edge = current if edge is None else edge
+        gain = self._gain(scores, current, to_edge) if is_enough else None
+        span_ms = (blocks[0].start_ms, blocks[-1].end_ms)
+        # Losses of several inputs and times; neighbouring windows may name the same one.
+        losses = list(dict.fromkeys(loss for block in blocks for loss in block.losses))
+        self.evaluation = msgspec.structs.replace(
+            self._evaluation(histogram, gain, span_ms, at_ms),
+            n=int(scores.holdout.sum()),
+            best=_threshold(to_edge) if to_edge != current else None,
+            losses=losses,
         )
         if edge is None or edge == current:
             return
-        gain = self._gain(scores, current, edge)
         if gain is None or not self._is_worth_it(gain):
             return
         earlier = [] if state.open is None else [state.open.threshold]
@@ -230,10 +240,7 @@ class VersionTuner:
             yield msgspec.structs.replace(
                 state.open.record, status="superseded", at_ms=EpochMs(at_ms)
             )
-        span_ms = (blocks[0].start_ms, blocks[-1].end_ms)
         record = self._record(histogram, scores, gain, span_ms, (current, edge), at_ms)
-        # Losses of several inputs and times; neighbouring windows may name the same one.
-        losses = list(dict.fromkeys(loss for block in blocks for loss in block.losses))
         if losses:
             record.evidence["losses"] = [to_plain(loss) for loss in losses]
         state.open = IssuedRecommendation(
@@ -242,6 +249,47 @@ class VersionTuner:
         state.waiting.append(state.open)
         state.rolled_back = None
         yield record
+
+    def _best_edge(self, scores: Scores, current: int) -> int | None:
+        negatives, positives = scores.fit.sum(axis=0)
+        return best_edge(
+            negatives, positives, self._tuner.objective, near=current, highest=len(EDGES) - 1
+        )
+
+    def _evaluation(
+        self, histogram: Histogram, gain: Gain | None, span_ms: tuple[int, int], at_ms: int
+    ) -> TunerEvaluation:
+        """What was found in a span; a gain of None is too little to say."""
+        objective = self._tuner.objective
+        found = TunerEvaluation(
+            model_name=histogram.model_name,
+            model_version=histogram.model_version,
+            segment=ALL,
+            window_start_ms=span_ms[0],
+            window_end_ms=span_ms[1],
+            every_ms=self._tuner.every_ms,
+            at_ms=at_ms,
+            window=histogram.window,
+            maturity=histogram.maturity,
+            metric=objective.metric,
+            higher_is_better=objective.higher_is_better,
+            n=0,
+            threshold=self._in_force,
+        )
+        if gain is None:
+            return found
+        relative = gain.relative or 0.0
+        if gain.reaches_goal or (gain.relative is None and gain.gain > 0):
+            relative = inf
+        return msgspec.structs.replace(
+            found,
+            metric=gain.metric,
+            higher_is_better=objective.judged_as(gain.metric).higher_is_better,
+            value=gain.earlier,
+            improvement=max(relative, 0.0) if gain.allowed else 0.0,
+            is_sure=gain.allowed and gain.low > 0,
+            misses_goal=gain.metric != objective.metric,
+        )
 
     def _gain(self, scores: Scores, from_edge: int, to_edge: int) -> Gain | None:
         six = six_cells(scores.holdout[:, 0], scores.holdout[:, 1], from_edge, to_edge)
