@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from statistics import median
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
+import numpy as np
 
 from driftline.schemas.times import DAY_MS, HOUR_MS
+from driftline.streams.intervals import poisson_score
 
 WEEK_MS: Final = 7 * DAY_MS
 WEEKS: Final = 4
@@ -15,6 +17,23 @@ WEEKS: Final = 4
 LEAST_WEEKS: Final = 3
 """Weeks without which nothing is usual yet: one odd week of three does not move the median far."""
 _KEPT_HOURS: Final = (WEEKS + 1) * WEEK_MS // HOUR_MS
+
+
+class Usual(NamedTuple):
+    """Predictions that are usual in a span.
+
+    Attributes
+    ----------
+    median
+        The median of the weeks.
+    low, high
+        95 % interval of as many predictions in each of the weeks, if these are a Poisson count:
+        what is usual of a few predictions is hardly known.
+    """
+
+    median: float
+    low: float
+    high: float
 
 
 class HourlyTraffic(msgspec.Struct, frozen=True, array_like=True):
@@ -65,18 +84,20 @@ class HourlyTraffic(msgspec.Struct, frozen=True, array_like=True):
             counts, first = counts[dropped:], first + dropped
         return HourlyTraffic(first, tuple(counts), end_ms)
 
-    def usual(self, start_ms: int, end_ms: int) -> float | None:
-        """Predictions that are usual in a span: the median of the same span of the four weeks
-        before. An hour that lies in the span in part counts by that part. None for fewer than three
-        weeks.
+    def usual(self, start_ms: int, end_ms: int) -> Usual | None:
+        """The predictions of the same span of the four weeks before. An hour that lies in the span
+        in part counts by that part. None for fewer than three weeks.
 
         Examples
         --------
         >>> week = WEEK_MS // HOUR_MS
         >>> traffic = HourlyTraffic(0, tuple(n for n in (60, 90, 600) for _ in range(week)))
         >>> monday = 3 * WEEK_MS
-        >>> traffic.usual(monday, monday + HOUR_MS), traffic.usual(monday, monday + HOUR_MS // 60)
-        (90.0, 1.5)
+        >>> usual = traffic.usual(monday, monday + HOUR_MS)
+        >>> usual.median, round(usual.low, 1), round(usual.high, 1)
+        (90.0, 79.9, 101.4)
+        >>> traffic.usual(monday, monday + HOUR_MS // 60).median
+        1.5
         >>> traffic.usual(monday - 1, monday) is None
         True
         """
@@ -89,7 +110,11 @@ class HourlyTraffic(msgspec.Struct, frozen=True, array_like=True):
             for shift_ms in shifts_ms
             if start_ms - shift_ms >= begin_ms
         ]
-        return median(counts) if len(counts) >= LEAST_WEEKS else None
+        if len(counts) < LEAST_WEEKS:
+            return None
+        count, weeks = median(counts), len(counts)
+        low, high = (float(limit[0]) for limit in poisson_score(np.array([count * weeks])))
+        return Usual(count, low / weeks, high / weeks)
 
     def _count(self, start_ms: int, end_ms: int) -> float:
         hours = range(start_ms // HOUR_MS, (end_ms - 1) // HOUR_MS + 1)

@@ -467,6 +467,7 @@ class ModelWatch:
             and figures.window == index.hours
             and any(rule.applies_to(figures.segment) for rule in index.hour_rules)
         ):
+            self._series(figures.model_version, figures.segment)  # is deleted with the version
             traffic = self._hours(figures.model_version, figures.segment)
             start_ms, end_ms = int(figures.window_start_ms), int(figures.window_end_ms)
             traffic.hours = traffic.hours.with_window(start_ms, end_ms, figures.n_predictions)

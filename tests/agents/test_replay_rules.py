@@ -28,6 +28,7 @@ type = "traffic"
 name = "too_busy"
 above = 0.009                          # 1,000 a day are 0.0116 a second
 window = "6h"
+for = 1
 
 [[models.churn.rules]]
 type = "traffic"
@@ -35,6 +36,7 @@ name = "too_quiet"
 below = 0.02
 segment = "plan=*"
 window = "6h"
+for = 1
 
 [[models.churn.rules]]
 type = "composite"

@@ -46,7 +46,7 @@ def minutes(*rates: float, first: int = 1) -> list[Any]:
 
 def run(*, windows: tuple[str, ...] = ("1h", "1d"), **rule: Any) -> Run:
     return Run(
-        rules=({"type": "traffic", **rule},),
+        rules=({"type": "traffic", "for": 1, **rule},),
         default_rules=False,
         windows=tuple(map(parse_window, windows)),
     )
@@ -117,18 +117,20 @@ def test_the_usual_traffic_is_the_median_of_the_same_span_of_four_weeks(
     if not hours or len(counts) < 3:
         assert usual is None
     else:
-        assert usual == pytest.approx(median(counts), abs=1e-9)
+        assert usual is not None
+        assert usual.median == pytest.approx(median(counts), abs=1e-9)
+        assert usual.low <= usual.median <= usual.high
 
 
-def hours_of(weeks: int, seed: int, *, spread: float = 0.0) -> list[Any]:
-    """Hours of a model with 300 predictions an hour on weekdays and a tenth of it otherwise, times
-    a log-normal factor with this standard deviation of the logarithm.
+def hours_of(weeks: int, seed: int, *, busy: float = 300, spread: float = 0.0) -> list[Any]:
+    """Hours of a model with so many predictions in a busy hour and a tenth of it otherwise, times a
+    log-normal factor with this standard deviation of the logarithm.
     """
     rng = np.random.default_rng(seed)
     records = []
     for hour in range(weeks * 168):
         is_busy = hour // 24 % 7 < 5 and 8 <= hour % 24 < 18
-        n = int(rng.poisson((300 if is_busy else 30) * rng.lognormal(0, spread)))
+        n = int(rng.poisson(busy * (1 if is_busy else 0.1) * rng.lognormal(0, spread)))
         records.append(span_of(START_MS + (hour + 1) * HOUR_MS, n))
     return records
 
@@ -149,6 +151,14 @@ def test_traffic_is_compared_with_the_same_hours_of_the_weeks_before() -> None:
     ]
     assert "below 0.3 times the 0.08" in usual.emitted[0].summary
     assert usual.emitted[0].details["usual"] == pytest.approx(300 / 3600, rel=0.1)
+
+
+def test_what_is_usual_of_a_few_predictions_is_hardly_known_and_raises_no_alert() -> None:
+    # Three in a busy hour; their median is often 1 or 2, of which 7 or 8 are more than three times.
+    seed = 5
+    usual = run(above_usual=3, below_usual=0.3)
+    usual.feed(*hours_of(26, seed, busy=3))
+    assert not usual.emitted, f"seed {seed}"
 
 
 def test_nothing_is_usual_before_the_fourth_week() -> None:
