@@ -29,6 +29,7 @@ __all__ = [
     "Histogram",
     "LostRows",
     "ModelLabels",
+    "ModelRules",
     "Outcome",
     "Recommendation",
     "ReferenceProfile",
@@ -36,6 +37,7 @@ __all__ = [
     "RegistryEffect",
     "RegistryEntry",
     "RegistryEvent",
+    "RuleLevel",
     "RuleWindow",
     "RuleWindows",
     "SettledLabels",
@@ -828,6 +830,50 @@ class ModelLabels(Struct, kw_only=True, omit_defaults=True):
     positive_label: str | None = None
     set_by: str | None = None
     settled: SettledLabels | None = None
+
+    def key(self) -> str:
+        """model."""
+        return key_of((self.model_name,))
+
+
+class RuleLevel(Struct, kw_only=True, omit_defaults=True):
+    """What the command `set_rule_level` has set of one alert rule.
+
+    Attributes
+    ----------
+    values
+        By key of the rule's table in the configuration, the value in its place; null takes the
+        value of the configuration away. With `type`, the command created the rule.
+    instead_of
+        The values of these keys without the command; null for a key without a value.
+    revision
+        Revision of the model with which it was set.
+    set_by, set_at, reason
+        Who set it, when and why.
+    """
+
+    values: dict[str, Any]
+    instead_of: dict[str, Any] = {}
+    revision: int
+    set_by: str
+    set_at: str
+    reason: str = ""
+
+
+class ModelRules(Struct, kw_only=True, omit_defaults=True):
+    """The levels of a model's alert rules that commands have set.
+
+    Attributes
+    ----------
+    revision
+        Revision of the model that changed them last.
+    rules
+        By name of the rule; all others are as the configuration has them.
+    """
+
+    model_name: str
+    revision: int
+    rules: dict[str, RuleLevel] = {}
 
     def key(self) -> str:
         """model."""

@@ -13,6 +13,7 @@ from driftline.schemas.results import (
     Drift,
     Histogram,
     ModelLabels,
+    ModelRules,
     Outcome,
     Recommendation,
     ReferenceProfile,
@@ -38,6 +39,7 @@ __all__ = [
     "JOINED",
     "METRICS",
     "MODEL_LABELS",
+    "MODEL_RULES",
     "NOTIFICATIONS",
     "OUTCOMES",
     "PREDICTIONS",
@@ -80,6 +82,7 @@ REGISTRY_EVENTS = "registry-events"
 REGISTRY_EFFECTS = "registry-effects"
 REGISTRY = "registry"
 MODEL_LABELS = "model-labels"
+MODEL_RULES = "model-rules"
 REFERENCE_PROFILES = "reference-profiles"
 
 JOINED = (PREDICTIONS, GROUND_TRUTH, TICKS)
@@ -243,6 +246,7 @@ TOPICS: dict[str, Topic] = {
         _topic(REGISTRY_EFFECTS, RegistryEffect, "measure", _MODEL_KEY, days=None),
         _topic(REGISTRY, RegistryEntry, "registry", _VERSION_KEY, days=None, cleanup="compact"),
         _topic(MODEL_LABELS, ModelLabels, "registry", _MODEL_KEY, days=None, cleanup="compact"),
+        _topic(MODEL_RULES, ModelRules, "registry", _MODEL_KEY, days=None, cleanup="compact"),
         _topic(
             REFERENCE_PROFILES,
             ReferenceProfile,

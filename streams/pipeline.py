@@ -34,6 +34,7 @@ from driftline.schemas.settings import Config
 from driftline.schemas.topics import (
     ALERT_COMMANDS,
     MODEL_LABELS,
+    MODEL_RULES,
     OUTCOMES,
     REFERENCE_PROFILES,
     REGISTRY,
@@ -53,6 +54,7 @@ from driftline.streams.work_slices import WorkSlices, run_slices
 STAGES: Final[tuple[type[Stage], ...]] = (Join, Measure, Decide, Registry)
 PLACES: Final = {stage.name: place for place, stage in enumerate(STAGES)}
 """Place of each stage in the keys of a state store; never reorder."""
+_IN_FORCE: Final = (REFERENCE_PROFILES, REGISTRY, MODEL_LABELS, MODEL_RULES)
 
 
 class UpstreamResult(msgspec.Struct, gc=False):
@@ -279,7 +281,7 @@ class Downstream:
                     following += yield from stage.work(batch, state)
             emitted += following
             fresh = following
-        in_force = _by_topic([*records, *emitted], (REFERENCE_PROFILES, REGISTRY, MODEL_LABELS))
+        in_force = _by_topic([*records, *emitted], _IN_FORCE)
         return emitted + (yield from self._measured(in_force)) if in_force else emitted
 
     def _measured(self, records: dict[str, Sequence[Any]]) -> WorkSlices[list[Record]]:

@@ -72,6 +72,7 @@ from driftline.schemas.topics import (
     HISTOGRAMS,
     METRICS,
     MODEL_LABELS,
+    MODEL_RULES,
     NOTIFICATIONS,
     OUTCOMES,
     PREDICTIONS,
@@ -113,6 +114,7 @@ _RESULTS: Final = (
     REGISTRY_EFFECTS,
     REGISTRY,
     MODEL_LABELS,
+    MODEL_RULES,
     REFERENCE_PROFILES,
 )
 

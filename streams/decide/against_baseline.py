@@ -10,11 +10,11 @@ import msgspec
 
 from driftline.schemas.results import WHOLE_SHARE, WindowFigures
 from driftline.schemas.times import format_time, parse_time
+from driftline.streams.baseline import Baseline
 from driftline.streams.decide.daily_variance import widened
 from driftline.streams.decide.judgement import Judgement, Severity, Situation, judgement_of, rows_of
 from driftline.streams.decide.metric_info import higher_is_better, unit_of
 from driftline.streams.decide.wording import about, figure, headline, interval, share, span
-from driftline.streams.registry.command_params import Baseline
 
 
 class Drops(msgspec.Struct, frozen=True):

@@ -8,11 +8,11 @@ import msgspec
 
 from driftline.schemas.results import Drift, Interval, LostRows, WindowFigures
 from driftline.schemas.settings import ModelConfig
+from driftline.streams.baseline import Baseline
 from driftline.streams.decide.activity import Activity
 from driftline.streams.decide.daily_variance import Days
 from driftline.streams.decide.hourly_traffic import HourlyTraffic
 from driftline.streams.decide.label_feed import LabelFeed
-from driftline.streams.registry.command_params import Baseline
 
 Severity = Literal["info", "warning", "error", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error", "critical")

@@ -16,6 +16,7 @@ from driftline.schemas.results import (
     from_plain,
 )
 from driftline.schemas.times import DAY_MS
+from driftline.streams.baseline import Baseline
 from driftline.streams.decide.activity import Activity, silence_limit_ms
 from driftline.streams.decide.against_baseline import level_of
 from driftline.streams.decide.alert_acts import AlertActs, ReceivedCommand
@@ -58,7 +59,6 @@ from driftline.streams.decide.tuner.recommendation_lifecycle import (
 )
 from driftline.streams.decide.wording import subject
 from driftline.streams.lanes import ALL
-from driftline.streams.registry.command_params import Baseline
 from driftline.streams.stage import Record
 
 
@@ -321,9 +321,7 @@ class ModelWatch:
     def _drop_removed_rules(
         self, series: WatchedSeries, version: str, segment: str
     ) -> Iterator[Record]:
-        """Resolve the alerts of rules that the configuration no longer has, and forget their
-        histories.
-        """
+        """Resolve the alerts of rules that are no longer in force, and forget their histories."""
         removed = [name for name in series.alerts if name not in self._index.rules]
         if removed:
             histories = self._histories(version, segment)
@@ -331,7 +329,7 @@ class ModelWatch:
                 histories.pop(name, None)
                 series.accepted.pop(name, None)
             yield from self._drop_alerts(
-                series, version, segment, removed, "The rule was taken out of the configuration"
+                series, version, segment, removed, "The rule is no longer in force"
             )
         for name in [name for name in series.fits if name not in self._index.rules]:
             del series.fits[name]

@@ -14,6 +14,7 @@ import msgspec
 from driftline.schemas import topics
 from driftline.schemas.alert_commands import Silence
 from driftline.schemas.results import AlertChange, LostRows
+from driftline.streams.baseline import Baseline
 from driftline.streams.decide.alert_groups import group_of
 from driftline.streams.decide.alert_lifecycle import AlertState, silenced
 from driftline.streams.decide.alert_records import alert_id, alert_of, alert_of_act, fingerprint
@@ -28,7 +29,6 @@ from driftline.streams.decide.stored_state import (
     WatchedSeries,
 )
 from driftline.streams.decide.wording import listed
-from driftline.streams.registry.command_params import Baseline
 from driftline.streams.stage import Record
 
 

@@ -8,7 +8,7 @@ measurement at a time; `alert_lifecycle.py` turns judgements into alerts.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import msgspec
 
@@ -20,10 +20,12 @@ from driftline.streams.decide.detectors.rate_history import RateHistory
 from driftline.streams.decide.judgement import (
     Judgement,
     Measurement,
+    Severity,
     Situation,
     judgement_of,
     rows_of,
 )
+from driftline.streams.decide.level_change import LevelChange
 from driftline.streams.decide.metric_info import Lane
 from driftline.streams.lanes import ALL
 
@@ -76,6 +78,13 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     is served, or other alerts.
     """
 
+    grades: ClassVar[Mapping[Severity, str]] = {}
+    """By severity, the less severe first, the field that has its level, for rules whose levels
+    ascend with the severity.
+    """
+    clear_field: ClassVar[str] = "clear"
+    """The field that has the level at which an alert of such a rule resolves."""
+
     @property
     def kind(self) -> str:
         """The rule's type."""
@@ -92,7 +101,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         Raises
         ------
         InvalidRule
-            If the model has no such window, rung or segment, or a value is out of range.
+            If the model has no such window, rung or segment, a value is out of range, or the levels
+            of `grades` do not ascend.
         """
         for field, text in (("cool_down", self.cool_down), ("for", self.for_)):
             try:
@@ -102,6 +112,14 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                     raise ValueError(f"{text} windows in a row; needed at least 1")
             except ValueError as error:
                 raise InvalidRule(field, str(error)) from error
+        graded = [self.clear_field, *self.grades.values()] if self.grades else []
+        levels = {field: level for field in graded if (level := getattr(self, field)) is not None}
+        if list(levels.values()) != sorted(levels.values()):
+            named = [f"{field} {level}" for field, level in levels.items()]
+            raise InvalidRule(
+                next(iter(self.grades.values())),
+                f"{', '.join(named[:-1])} and {named[-1]} have to ascend",
+            )
         dimension, equals, _ = self.segment.partition("=")
         if self.segment != ALL and (not equals or dimension not in config.segments):
             known = ", ".join(f'"{name}=..."' for name in config.segments) or "none"
@@ -143,6 +161,39 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         if isinstance(self.for_, int):
             return run.windows >= self.for_
         return end_ms - run.since_ms >= parse_duration(self.for_)
+
+    def level_values(self, change: LevelChange) -> dict[str, Any]:
+        """By key of the rule's table, the values that a command sets; None takes a value away.
+
+        Raises
+        ------
+        InvalidRule
+            If the rule has no such level.
+        """
+        values: dict[str, Any] = {}
+        if change.below is not None:
+            raise InvalidRule(
+                "below", f"a rule of type {self.kind} has no level below which it fires"
+            )
+        if not self.grades and (change.above, change.clear) != (None, None):
+            raise InvalidRule(
+                "above",
+                f"a rule of type {self.kind} has no level that a command can set; change the "
+                "configuration",
+            )
+        if change.above is not None:
+            severity: Severity = change.severity or next(iter(self.grades))
+            if severity not in self.grades:
+                raise InvalidRule(
+                    "severity",
+                    f"a rule of type {self.kind} has the levels {', '.join(self.grades)}",
+                )
+            values[self.grades[severity]] = change.above
+        elif change.severity is not None:
+            raise InvalidRule("severity", "says which level is set; name the level too (above)")
+        if change.clear is not None:
+            values[self.clear_field] = change.clear
+        return values
 
     def daily(self) -> tuple[str, ...]:
         """Metrics whose recent daily values the rule reads from its situation."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from driftline.schemas.results import RuleLevel
 from driftline.schemas.settings import ModelConfig
 from driftline.schemas.times import DAY_MS
 from driftline.streams.decide.rule import (
@@ -11,7 +14,7 @@ from driftline.streams.decide.rule import (
     smallest_window,
     window_of_hours,
 )
-from driftline.streams.decide.rule_builder import build_rules
+from driftline.streams.decide.rule_levels import rules_in_force
 from driftline.streams.decide.rules.composite import inner_first
 from driftline.streams.decide.tuner.settings import TunerSettings, build_tuner
 
@@ -23,11 +26,14 @@ class RuleIndex:
     ----------
     config
         Settings of the model; its rules and its tuner are validated here.
+    levels
+        What commands have set of rules, by name of the rule.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, levels: Mapping[str, RuleLevel] | None = None) -> None:
         self.config = config
-        self.rules: dict[str, Rule] = {rule.name: rule for rule in build_rules(config)}
+        rules, _ = rules_in_force(config, levels or {})
+        self.rules: dict[str, Rule] = {rule.name: rule for rule in rules}
         self.tuner: TunerSettings = build_tuner(config)
         self.composites = inner_first(self.rules)
         """Rules that read alerts, each after those of them that it names."""

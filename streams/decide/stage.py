@@ -7,9 +7,10 @@ depend on how batches are cut.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from driftline.schemas import topics
+from driftline.schemas.results import RuleLevel
 from driftline.schemas.setting_changes import with_decisions
 from driftline.schemas.settings import Config
 from driftline.streams.decide.model_watch import ModelWatch
@@ -28,7 +29,7 @@ class Decide:
 
     Provisional figures are not read, so that a replay raises the same alerts. A record of
     `registry-effects` with settings of a model puts them in force in place of those of the
-    configuration.
+    configuration; a record of `model-rules` puts the levels in force that commands have set.
 
     Raises
     ------
@@ -42,6 +43,7 @@ class Decide:
         topics.ALERT_COMMANDS,
         topics.REGISTRY_EFFECTS,
         topics.REGISTRY,
+        topics.MODEL_RULES,
         topics.METRICS,
         topics.DRIFT,
         topics.HISTOGRAMS,
@@ -52,7 +54,7 @@ class Decide:
         self._config = config
         self._default = RuleIndex(config.defaults)
         self._indexes = {name: RuleIndex(model) for name, model in config.models.items()}
-        self._changed: dict[str, tuple[dict[str, Any], RuleIndex]] = {}
+        self._changed: dict[str, tuple[_Changes, RuleIndex]] = {}
 
     def process(self, batch: Batch, state: State) -> list[Record]:
         """Alerts and recommendations: from commands and registry entries first, then from metrics,
@@ -75,6 +77,11 @@ class Decide:
             if effect.settings is not None:
                 cache.load(WatchedModel, effect.model_name).settings = effect.settings
                 watches.pop(effect.model_name, None)
+        for rules in batch.records.get(topics.MODEL_RULES, ()):
+            model = cache.load(WatchedModel, rules.model_name)
+            model.levels = rules.rules
+            model.registry_revision = max(model.registry_revision, rules.revision)
+            watches.pop(rules.model_name, None)
         for topic, handle in _HANDLERS:
             for values in in_slices(batch.records.get(topic, ())):
                 for value in values:
@@ -90,14 +97,27 @@ class Decide:
 
     def _index(self, model_name: str, cache: StateCache) -> RuleIndex:
         """Rules and tuner of a model that are in force."""
-        settings = cache.load(WatchedModel, model_name).settings
-        if settings is None:
+        model = cache.load(WatchedModel, model_name)
+        changes = _Changes(model.settings, model.levels)
+        if changes == _NO_CHANGES:
             return self._indexes.get(model_name, self._default)
         known = self._changed.get(model_name)
-        if known is None or known[0] != settings:
-            config = with_decisions(self._config.for_model(model_name), settings)
-            known = self._changed[model_name] = (settings, RuleIndex(config))
+        if known is None or known[0] != changes:
+            config = self._config.for_model(model_name)
+            if changes.settings is not None:
+                config = with_decisions(config, changes.settings)
+            known = self._changed[model_name] = (changes, RuleIndex(config, changes.levels))
         return known[1]
+
+
+class _Changes(NamedTuple):
+    """What differs from the configuration with which the stage was built."""
+
+    settings: dict[str, Any] | None
+    levels: dict[str, RuleLevel]
+
+
+_NO_CHANGES: Final = _Changes(None, {})
 
 
 _HANDLERS: Final[tuple[tuple[str, Callable[[ModelWatch, Any], Iterator[Record]]], ...]] = (

@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from driftline.schemas.alert_commands import Silence
-from driftline.schemas.results import Alert
+from driftline.schemas.results import Alert, RuleLevel
 from driftline.schemas.times import EpochMs
+from driftline.streams.baseline import Baseline
 from driftline.streams.decide.activity import Activity
 from driftline.streams.decide.alert_lifecycle import AlertState
 from driftline.streams.decide.daily_variance import Days
@@ -24,10 +25,9 @@ from driftline.streams.decide.hourly_traffic import HourlyTraffic
 from driftline.streams.decide.judged_rung import JudgedRung
 from driftline.streams.decide.judgement import DriftWindow, Standing
 from driftline.streams.decide.label_feed import LabelFeed
-from driftline.streams.registry.command_params import Baseline
 from driftline.streams.stage import State
 
-FORMAT = 14
+FORMAT = 15
 """Raise it with every change of a stored struct; its class name is part of the keys."""
 
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -79,7 +79,7 @@ class WatchedModel(msgspec.Struct, omit_defaults=True):
     drift
         Detection windows that still gain results.
     registry_revision
-        Newest revision of its versions' registry entries.
+        Newest revision of its versions' registry entries and of the levels of its rules.
     open
         Open alerts by fingerprint, in the order in which they fired.
     silences
@@ -87,6 +87,8 @@ class WatchedModel(msgspec.Struct, omit_defaults=True):
     settings
         Rules, default_rules, tuner and policy in force, by key, once they were changed while the
         model was counted; None for those of the configuration.
+    levels
+        What commands have set of rules, by name of the rule.
     """
 
     now_ms: int = 0
@@ -99,6 +101,7 @@ class WatchedModel(msgspec.Struct, omit_defaults=True):
     open: dict[str, OpenAlert] = {}
     silences: dict[str, Silence] = {}
     settings: dict[str, Any] | None = None
+    levels: dict[str, RuleLevel] = {}
 
 
 class WatchedSeries(msgspec.Struct, omit_defaults=True):

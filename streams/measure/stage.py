@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import Any, Final, NamedTuple
 
 from driftline.schemas import topics
-from driftline.schemas.results import ModelLabels, RegistryEffect, RegistryEntry
+from driftline.schemas.results import ModelLabels, ModelRules, RegistryEffect, RegistryEntry
 from driftline.schemas.settings import Config
 from driftline.schemas.times import DAY_MS, HOUR_MS, format_time
 from driftline.streams.catalogue import drift_plugins, metric_plugins
@@ -134,6 +134,7 @@ class Measure:
         topics.REFERENCE_PROFILES,
         topics.REGISTRY,
         topics.MODEL_LABELS,
+        topics.MODEL_RULES,
     )
     state_format: tuple[int, ...] = STATE_FORMAT
 
@@ -449,6 +450,7 @@ class Measure:
         records = yield from self._apply_entries(
             batch.records.get(topics.REGISTRY, ()),
             batch.records.get(topics.MODEL_LABELS, ()),
+            batch.records.get(topics.MODEL_RULES, ()),
             frontier,
             state,
         )
@@ -463,14 +465,17 @@ class Measure:
         self,
         entries: Sequence[RegistryEntry],
         labels: Sequence[ModelLabels],
+        rules: Sequence[ModelRules],
         frontier: Frontier,
         state: State,
     ) -> WorkSlices[list[Record]]:
-        by_model: dict[str, tuple[list[RegistryEntry], list[ModelLabels]]] = {}
+        by_model: dict[str, tuple[list[RegistryEntry], list[ModelLabels], list[ModelRules]]] = {}
         for entry in entries:
-            by_model.setdefault(entry.model_name, ([], []))[0].append(entry)
+            by_model.setdefault(entry.model_name, ([], [], []))[0].append(entry)
         for each in labels:
-            by_model.setdefault(each.model_name, ([], []))[1].append(each)
+            by_model.setdefault(each.model_name, ([], [], []))[1].append(each)
+        for of_rules in rules:
+            by_model.setdefault(of_rules.model_name, ([], [], []))[2].append(of_rules)
         records: list[Record] = []
         for names in in_slices(list(by_model)):
             for name in names:

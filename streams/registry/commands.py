@@ -5,8 +5,8 @@
     development, staging -> archived            archive
     any change of stage or threshold            can be undone by rollback
 
-Labels belong to the model: they are set anew, or restored by a rollback to a revision. What the
-events have settled stands beside them.
+Labels and the levels of alert rules belong to the model: they are set anew, or restored by a
+rollback to a revision. What the events have settled stands beside the labels.
 One version of a model is in production at a time. An accepted command becomes the event of its
 change. A rejected command becomes an event too, "rejected", with a sentence that gives the reason.
 Nothing here changes a state; `model_state.py` does.
@@ -19,8 +19,16 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from driftline.schemas.results import ReferenceProfile, RegistryCommand, RegistryEvent, from_plain
+from driftline.schemas.results import (
+    ReferenceProfile,
+    RegistryCommand,
+    RegistryEvent,
+    RuleLevel,
+    from_plain,
+    to_plain,
+)
 from driftline.schemas.settings import ModelConfig
+from driftline.streams.decide.rule_levels import LevelChange, changed_level, values_without
 from driftline.streams.registry.command_params import (
     SYSTEM,
     BaselineFact,
@@ -39,13 +47,14 @@ from driftline.streams.registry.model_state import (
     MODEL,
     NAMED_VERSIONS,
     REJECTED,
-    SETTINGS,
+    RULE,
     Change,
     Fields,
     RegisteredModel,
     VersionState,
     difference,
     fields_of,
+    is_setting,
 )
 
 _P = TypeVar("_P", bound=msgspec.Struct)
@@ -155,13 +164,12 @@ def _change(
             f"{command.command}: expected revision {command.expected_revision}, but {model.name} "
             f"is at {model.revision}; look at what changed and send it anew"
         )
-    change = carry_out(model, command, log)
-    if command.command == "set_labels":
-        _require_free_labels(command, config)
-    return change
+    return carry_out(model, command, log, config)
 
 
-def _register(model: RegisteredModel, command: RegistryCommand, log: ModelLog) -> Change:
+def _register(
+    model: RegisteredModel, command: RegistryCommand, log: ModelLog, config: ModelConfig
+) -> Change:
     version = _version(command)
     state = model.version(version)
     if state is not None:
@@ -175,11 +183,15 @@ def _register(model: RegisteredModel, command: RegistryCommand, log: ModelLog) -
     }
 
 
-def _update(model: RegisteredModel, command: RegistryCommand, log: ModelLog) -> Change:
+def _update(
+    model: RegisteredModel, command: RegistryCommand, log: ModelLog, config: ModelConfig
+) -> Change:
     return {_target(model, command).version: fields_of(_params(command, Metadata))}
 
 
-def _promote(model: RegisteredModel, command: RegistryCommand, log: ModelLog) -> Change:
+def _promote(
+    model: RegisteredModel, command: RegistryCommand, log: ModelLog, config: ModelConfig
+) -> Change:
     target = _target(model, command)
     to = _params(command, Promotion).to
     name = f"{model.name} {target.version}"
@@ -206,7 +218,9 @@ def _promote(model: RegisteredModel, command: RegistryCommand, log: ModelLog) ->
     return change
 
 
-def _archive(model: RegisteredModel, command: RegistryCommand, log: ModelLog) -> Change:
+def _archive(
+    model: RegisteredModel, command: RegistryCommand, log: ModelLog, config: ModelConfig
+) -> Change:
     target = _target(model, command)
     _params(command, NoParams)
     if target.stage == "production":
@@ -217,14 +231,18 @@ def _archive(model: RegisteredModel, command: RegistryCommand, log: ModelLog) ->
     return {target.version: {"stage": "archived"}}
 
 
-def _set_threshold(model: RegisteredModel, command: RegistryCommand, log: ModelLog) -> Change:
+def _set_threshold(
+    model: RegisteredModel, command: RegistryCommand, log: ModelLog, config: ModelConfig
+) -> Change:
     target = _target(model, command)
     if target.stage == "archived":
         raise CommandRejected(f"set_threshold: {model.name} {target.version} is archived")
     return {target.version: {"threshold": _params(command, ThresholdParams).threshold}}
 
 
-def _set_labels(model: RegisteredModel, command: RegistryCommand, log: ModelLog) -> Change:
+def _set_labels(
+    model: RegisteredModel, command: RegistryCommand, log: ModelLog, config: ModelConfig
+) -> Change:
     if command.model_version:
         raise CommandRejected(
             "set_labels: labels belong to the model, not to a version; leave model_version out"
@@ -238,6 +256,7 @@ def _set_labels(model: RegisteredModel, command: RegistryCommand, log: ModelLog)
             raise CommandRejected(
                 f"set_labels: the positive label {params.positive_label!r} is not one of the labels"
             )
+    _require_free_labels(command, config)
     known = model.version(MODEL)
     wanted: Fields = {"labels": labels, "positive_label": params.positive_label}
     if known is not None and all(known.fields.get(name) == wanted[name] for name in wanted):
@@ -246,7 +265,41 @@ def _set_labels(model: RegisteredModel, command: RegistryCommand, log: ModelLog)
     return {MODEL: wanted | {"set_by": command.requested_by if is_set else None}}
 
 
-def _record_labels(model: RegisteredModel, command: RegistryCommand, log: ModelLog) -> Change:
+def _set_rule_level(
+    model: RegisteredModel, command: RegistryCommand, log: ModelLog, config: ModelConfig
+) -> Change:
+    if command.model_version:
+        raise CommandRejected(
+            "set_rule_level: rules belong to the model, not to a version; leave model_version out"
+        )
+    if not model.head.n_versions:
+        raise CommandRejected(
+            f"set_rule_level: no version of {model.name} is registered; is the name right?"
+        )
+    change, levels = _params(command, LevelChange), model.rules().rules
+    try:
+        name, values = changed_level(config, levels, change)
+        if values is None:
+            return {MODEL: {RULE + name: None}}
+        if name in levels and levels[name].values == values:
+            return {}
+        instead_of = values_without(config, name, values)
+    except ValueError as error:
+        raise CommandRejected(f"set_rule_level: {error}") from error
+    level = RuleLevel(
+        values=values,
+        instead_of=instead_of,
+        revision=model.revision + 1,
+        set_by=command.requested_by,
+        set_at=command.timestamp,
+        reason=command.reason,
+    )
+    return {MODEL: {RULE + name: to_plain(level)}}
+
+
+def _record_labels(
+    model: RegisteredModel, command: RegistryCommand, log: ModelLog, config: ModelConfig
+) -> Change:
     if command.requested_by != SYSTEM:
         raise CommandRejected(
             "record_labels: only Driftline records the classes that the events have settled; use "
@@ -273,7 +326,9 @@ def _require_free_labels(command: RegistryCommand, config: ModelConfig) -> None:
         )
 
 
-def _record_reference(model: RegisteredModel, command: RegistryCommand, log: ModelLog) -> Change:
+def _record_reference(
+    model: RegisteredModel, command: RegistryCommand, log: ModelLog, config: ModelConfig
+) -> Change:
     target = _target(model, command)
     fact = _params(command, ReferenceFact)
     if log.profile_differs(_profile(command, fact)):
@@ -284,7 +339,9 @@ def _record_reference(model: RegisteredModel, command: RegistryCommand, log: Mod
     return {target.version: {"reference_id": fact.reference_id}}
 
 
-def _record_baseline(model: RegisteredModel, command: RegistryCommand, log: ModelLog) -> Change:
+def _record_baseline(
+    model: RegisteredModel, command: RegistryCommand, log: ModelLog, config: ModelConfig
+) -> Change:
     target = _target(model, command)
     maturity = _params(command, BaselineFact).maturity
     field = BASELINE + maturity
@@ -298,7 +355,9 @@ def _record_baseline(model: RegisteredModel, command: RegistryCommand, log: Mode
     return {target.version: {field: baseline | {"recorded_by": command.requested_by}}}
 
 
-def _rollback(model: RegisteredModel, command: RegistryCommand, log: ModelLog) -> Change:
+def _rollback(
+    model: RegisteredModel, command: RegistryCommand, log: ModelLog, config: ModelConfig
+) -> Change:
     to_revision = _params(command, Rollback).to_revision
     if to_revision is None:
         return _undo_last(model, _target(model, command), log)
@@ -379,7 +438,7 @@ def _go_back(model: RegisteredModel, to_revision: int, log: ModelLog) -> Change:
 
 
 def _settings(fields: Fields) -> Fields:
-    return {name: value for name, value in fields.items() if name in SETTINGS}
+    return {name: value for name, value in fields.items() if is_setting(name)}
 
 
 def _version(command: RegistryCommand) -> str:
@@ -414,7 +473,9 @@ def _params(command: RegistryCommand, kind: type[_P]) -> _P:
         raise CommandRejected(f"{command.command}: {message}") from error
 
 
-_COMMANDS: dict[str, Callable[[RegisteredModel, RegistryCommand, ModelLog], Change]] = {
+_COMMANDS: dict[
+    str, Callable[[RegisteredModel, RegistryCommand, ModelLog, ModelConfig], Change]
+] = {
     "archive": _archive,
     "promote": _promote,
     "record_baseline": _record_baseline,
@@ -423,6 +484,7 @@ _COMMANDS: dict[str, Callable[[RegisteredModel, RegistryCommand, ModelLog], Chan
     "register": _register,
     "rollback": _rollback,
     "set_labels": _set_labels,
+    "set_rule_level": _set_rule_level,
     "set_threshold": _set_threshold,
     "update": _update,
 }

@@ -7,13 +7,13 @@ or backwards. Which differences a command may make is decided in `commands.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
 
-from driftline.schemas.results import ModelLabels, RegistryEntry, RegistryEvent
-from driftline.schemas.topics import MODEL_LABELS, REGISTRY
+from driftline.schemas.results import ModelLabels, ModelRules, RegistryEntry, RegistryEvent
+from driftline.schemas.topics import MODEL_LABELS, MODEL_RULES, REGISTRY
 from driftline.streams.stage import Record
 
 REJECTED: Final = "rejected"
@@ -26,6 +26,11 @@ BASELINE: Final = "baselines."
 it changed.
 """
 
+RULE: Final = "rules."
+"""What a command has set of each alert rule is a field of the model itself, such as
+"rules.accuracy".
+"""
+
 SETTINGS: Final = (
     "stage",
     "threshold",
@@ -36,7 +41,7 @@ SETTINGS: Final = (
     "positive_label",
     "set_by",
 )
-"""Fields that a rollback restores.
+"""Fields that a rollback restores, beside those of rules.
 
 Facts (references, baselines, the owner) keep their newest value.
 """
@@ -170,20 +175,43 @@ class RegisteredModel:
 
     def labels(self) -> ModelLabels:
         """The labels that the registry sets, as the topic `model-labels` carries them."""
-        fields = self.fields(MODEL)
+        fields = {
+            name: value for name, value in self.fields(MODEL).items() if not name.startswith(RULE)
+        }
         return msgspec.convert(
             {**fields, "model_name": self.name, "revision": self._versions[MODEL].changed_at},
             ModelLabels,
         )
 
-    def in_force(self, changed: Sequence[str]) -> list[Record]:
-        """What is in force of the versions, and of the model itself, that changed."""
-        return [
-            Record(MODEL_LABELS, self.labels())
-            if version == MODEL
-            else Record(REGISTRY, self.entry(version))
-            for version in changed
-        ]
+    def rules(self) -> ModelRules:
+        """The levels of rules that commands have set, as the topic `model-rules` carries them."""
+        state = self.version(MODEL)
+        fields = {} if state is None else state.fields
+        rules = {
+            name.removeprefix(RULE): value
+            for name, value in fields.items()
+            if name.startswith(RULE)
+        }
+        plain = {
+            "model_name": self.name,
+            "revision": 0 if state is None else state.changed_at,
+            "rules": rules,
+        }
+        return msgspec.convert(plain, ModelRules)
+
+    def in_force(self, event: RegistryEvent) -> list[Record]:
+        """What is in force of the versions, and of the model itself, that an event has changed."""
+        records: list[Record] = []
+        for version, fields in (event.after or {}).items():
+            if version != MODEL:
+                records.append(Record(REGISTRY, self.entry(version)))
+                continue
+            of_rules = [name for name in fields if name.startswith(RULE)]
+            if len(of_rules) < len(fields):
+                records.append(Record(MODEL_LABELS, self.labels()))
+            if of_rules:
+                records.append(Record(MODEL_RULES, self.rules()))
+        return records
 
     def apply(self, event: RegistryEvent) -> list[str]:
         """Make the change of an event; rejections and dry runs change nothing.
@@ -215,7 +243,7 @@ class RegisteredModel:
                 if version != MODEL:
                     head.n_versions += 1
                     head.newest = [*head.newest, version][-NAMED_VERSIONS:]
-            elif any(name in fields for name in SETTINGS):
+            elif any(map(is_setting, fields)):
                 state.settings_at = event.revision
             state.fields = _merged(state.fields, fields)
             state.changed_at = event.revision
@@ -245,6 +273,17 @@ def difference(model: RegisteredModel, change: Change) -> tuple[Change, Change]:
             after[version] = altered
             before[version] = {name: state.fields.get(name) for name in altered}
     return before, after
+
+
+def is_setting(name: str) -> bool:
+    """Whether a rollback restores a field.
+
+    Examples
+    --------
+    >>> is_setting("threshold"), is_setting("rules.accuracy"), is_setting("reference_id")
+    (True, True, False)
+    """
+    return name in SETTINGS or name.startswith(RULE)
 
 
 def fields_of(params: msgspec.Struct) -> Fields:

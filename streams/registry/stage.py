@@ -110,7 +110,7 @@ class Registry:
         changed = model.apply(event)
         if changed:
             stored.write(model, event, changed)
-            records += model.in_force(changed)
+            records += model.in_force(event)
             profile = profile_of(command)
             if profile is not None and stored.put_profile(profile):
                 records.insert(0, Record(topics.REFERENCE_PROFILES, profile))

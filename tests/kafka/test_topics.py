@@ -32,6 +32,7 @@ RESULTS = {
     *("alert-commands", "alert-events"),
     "reference-profiles",
     "model-labels",
+    "model-rules",
     "rule-windows",
 }
 DEAD_LETTERS = {

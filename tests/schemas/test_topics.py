@@ -228,6 +228,7 @@ def test_table_has_the_topics_of_the_design() -> None:
         "registry-effects": (4, "delete", None),
         "registry": (4, "compact", None),
         "model-labels": (4, "compact", None),
+        "model-rules": (4, "compact", None),
         "rule-windows": (4, "compact", None),
         "reference-profiles": (4, "compact", None),
     }

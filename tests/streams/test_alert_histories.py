@@ -1,4 +1,4 @@
-"""Drawn histories of figures and of people's acts, against slow and obvious code that follows the
+"""Drawn histories of figures, of people's acts and of levels that they set, against slow and obvious code that follows the
 documented rules: one firing and one end per episode, silences and acknowledgements honoured, and
 the same records however the history is cut.
 """
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.alert_commands import AlertCommand
-from driftline.schemas.results import encode
+from driftline.schemas.results import ModelRules, RuleLevel, encode
 from driftline.schemas.settings import Config, ModelConfig
 from driftline.schemas.times import DAY_MS, format_time
 from driftline.streams.decide import Decide
@@ -49,6 +49,8 @@ DROP = {
 }
 FOR = {"low": 2, "drop": 1}
 COOL_DOWN_DAYS = {"low": 3, "drop": 0}
+LEVELS = ((0.6, 0.65), (0.75, 0.85), (0.84, 0.88), None)
+"""Levels and values at which the alert resolves, of the rule "low"; None as it is configured."""
 VALUES = (0.5, 0.7, 0.78, 0.82, 0.87, 0.9)
 FEW = None
 """A day with too few rows to be judged."""
@@ -74,7 +76,8 @@ acts = st.one_of(
     st.tuples(st.just("silence"), spans),
     st.tuples(st.just("unsilence"), st.fixed_dictionaries({"id": st.sampled_from("abcd")})),
 )
-histories = st.lists(st.one_of(days, days, acts), min_size=1, max_size=40)
+levels = st.tuples(st.just("level"), st.sampled_from(LEVELS).map(lambda level: {"level": level}))
+histories = st.lists(st.one_of(days, days, acts, levels), min_size=1, max_size=40)
 
 
 @dataclass
@@ -98,6 +101,7 @@ class Slow:
         self.alerts = {(version, rule): Episode() for version in VERSIONS for rule in FOR}
         self.fired: list[tuple[str, str]] = []  # open alerts in the order in which they fired
         self.silences: dict[str, dict[str, Any]] = {}
+        self.below, self.clear = 0.8, 0.85
         self.told: list[tuple[Any, ...]] = []
         self.answers: list[str] = []
 
@@ -114,8 +118,8 @@ class Slow:
     def judge(self, version: str, rule: str, value: float) -> None:
         alert = self.alerts[version, rule]
         drop = (alert.usual - value) / alert.usual
-        is_bad = value < 0.8 if rule == "low" else drop > 0.05
-        is_good = value >= 0.85 if rule == "low" else drop <= 0.04
+        is_bad = value < self.below if rule == "low" else drop > 0.05
+        is_good = value >= self.clear if rule == "low" else drop <= 0.04
         alert.bad_days = alert.bad_days + 1 if is_bad else 0
         alert.newest = value
         cooled = alert.ended_day is None or self.now >= alert.ended_day + COOL_DOWN_DAYS[rule]
@@ -135,6 +139,9 @@ class Slow:
         self.tell(version, rule, change)
 
     def act(self, command: str, params: dict[str, Any], number: int) -> None:
+        if command == "level":
+            self.below, self.clear = params["level"] or (0.8, 0.85)
+            return
         done = getattr(self, command)(params, number)
         self.answers.append(command if done else "rejected")
         if done and "silence" in command:
@@ -210,7 +217,10 @@ def batches(history: list[Day | Act]) -> list[Batch]:
     entries = [entry("staging", baseline=usual, model_version=version) for version in VERSIONS]
     made, day = [Batch(records={"registry": entries})], 0
     for number, step in enumerate(history):
-        if isinstance(step[0], str):
+        if step[0] == "level":
+            records = [rules_in_force(number, step[1]["level"])]
+            made.append(Batch(records={"model-rules": records}))
+        elif isinstance(step[0], str):
             records = [command(number, step[0], step[1], day)]
             made.append(Batch(records={"alert-commands": records}))
         else:
@@ -226,6 +236,14 @@ def batches(history: list[Day | Act]) -> list[Batch]:
             ]
             made.append(Batch(records={"metrics": figures}))
     return made
+
+
+def rules_in_force(number: int, level: tuple[float, float] | None) -> ModelRules:
+    rules = {}
+    if level is not None:
+        values = {"below": level[0], "clear": level[1]}
+        rules["low"] = RuleLevel(values=values, revision=number, set_by="ada", set_at="")
+    return ModelRules(model_name="churn", revision=number, rules=rules)
 
 
 def command(number: int, name: str, params: dict[str, Any], day: int) -> ReceivedCommand:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal, Self
 
 import msgspec
@@ -9,7 +10,7 @@ import msgspec
 from driftline.schemas.results import WindowFigures
 from driftline.schemas.settings import ModelConfig
 from driftline.streams.decide.against_baseline import Drops, judge_against_baseline
-from driftline.streams.decide.judgement import Judgement, Situation
+from driftline.streams.decide.judgement import Judgement, Severity, Situation
 from driftline.streams.decide.metric_info import Lane
 from driftline.streams.decide.rule import InvalidRule, MetricRule, Positive, windows_from_a_day
 from driftline.streams.lanes import ALL
@@ -46,6 +47,8 @@ class CoverageRule(
 
     accepts: ClassVar[bool] = True
     concerns: ClassVar[Literal["behavior", "supply", "service"]] = "supply"
+
+    grades: ClassVar[Mapping[Severity, str]] = {"warning": "warning", "error": "error"}
 
     def daily(self) -> tuple[str, ...]:
         """The coverage."""

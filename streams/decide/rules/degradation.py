@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Self
 
 import msgspec
@@ -9,7 +10,7 @@ import msgspec
 from driftline.schemas.results import WindowFigures
 from driftline.schemas.settings import ModelConfig
 from driftline.streams.decide.against_baseline import Drops, judge_against_baseline
-from driftline.streams.decide.judgement import Judgement, Situation
+from driftline.streams.decide.judgement import Judgement, Severity, Situation
 from driftline.streams.decide.metric_info import Lane, known_metrics, lanes_of
 from driftline.streams.decide.rule import InvalidRule, MetricRule, Positive, largest_window
 from driftline.streams.lanes import ALL
@@ -51,6 +52,8 @@ class DegradationRule(
 
     judges_performance: ClassVar[bool] = True
     accepts: ClassVar[bool] = True
+
+    grades: ClassVar[Mapping[Severity, str]] = {"warning": "warning", "critical": "critical"}
 
     @property
     def metrics(self) -> tuple[str, ...]:

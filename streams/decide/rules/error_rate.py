@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import msgspec
@@ -9,7 +10,7 @@ import msgspec
 from driftline.schemas.results import WindowFigures
 from driftline.schemas.settings import ModelConfig
 from driftline.streams.decide.against_levels import Levels, judge_levels
-from driftline.streams.decide.judgement import Judgement, Situation
+from driftline.streams.decide.judgement import Judgement, Severity, Situation
 from driftline.streams.decide.metric_info import Lane
 from driftline.streams.decide.rule import MetricRule, Positive, windows_by_size
 
@@ -30,7 +31,7 @@ class ErrorRateRule(
     warning, critical
         The levels.
     clear
-        The level at which the alert resolves.
+        The level at which the alert resolves; 0.8 of `warning` by default.
 
     Examples
     --------
@@ -41,9 +42,11 @@ class ErrorRateRule(
     for_: int | str = msgspec.field(default="5m", name="for")
     warning: Positive = 0.05
     critical: Positive = 0.15
-    clear: Positive = 0.04
+    clear: Positive | None = None
 
     concerns: ClassVar[Literal["behavior", "supply", "service"]] = "service"
+
+    grades: ClassVar[Mapping[Severity, str]] = {"warning": "warning", "critical": "critical"}
 
     def lane(self) -> Lane:
         """The traffic lane."""
@@ -56,6 +59,8 @@ class ErrorRateRule(
     def judge_figures(self, figures: WindowFigures, situation: Situation) -> Judgement:
         """As `judge_levels`."""
         levels = Levels(
-            (("warning", self.warning), ("critical", self.critical)), below=False, clear=self.clear
+            (("warning", self.warning), ("critical", self.critical)),
+            below=False,
+            clear=0.8 * self.warning if self.clear is None else self.clear,
         )
         return judge_levels(figures, "error_rate", levels)

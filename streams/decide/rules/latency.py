@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import msgspec
@@ -9,7 +10,7 @@ import msgspec
 from driftline.schemas.results import WindowFigures
 from driftline.schemas.settings import ModelConfig
 from driftline.streams.decide.against_levels import Levels, judge_levels
-from driftline.streams.decide.judgement import Judgement, Situation
+from driftline.streams.decide.judgement import Judgement, Severity, Situation
 from driftline.streams.decide.metric_info import Lane
 from driftline.streams.decide.rule import MetricRule, Positive, windows_by_size
 
@@ -44,6 +45,12 @@ class LatencyRule(
     clear_ms: Positive | None = None
 
     concerns: ClassVar[Literal["behavior", "supply", "service"]] = "service"
+
+    grades: ClassVar[Mapping[Severity, str]] = {
+        "warning": "warning_ms",
+        "critical": "critical_ms",
+    }
+    clear_field: ClassVar[str] = "clear_ms"
 
     def lane(self) -> Lane:
         """The traffic lane."""

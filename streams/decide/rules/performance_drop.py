@@ -13,7 +13,13 @@ from driftline.schemas.settings import ModelConfig
 from driftline.schemas.times import DAY_MS, format_time, parse_duration
 from driftline.streams.decide.detectors import rate_history
 from driftline.streams.decide.detectors.rate_history import BASELINE_DAYS, Finding, RateHistory
-from driftline.streams.decide.judgement import Judgement, Situation, Verdict, judgement_of
+from driftline.streams.decide.judgement import (
+    Judgement,
+    Severity,
+    Situation,
+    Verdict,
+    judgement_of,
+)
 from driftline.streams.decide.metric_info import Lane
 from driftline.streams.decide.rule import (
     InvalidRule,
@@ -97,6 +103,7 @@ class PerformanceDropRule(
 
     judges_performance: ClassVar[bool] = True
     accepts: ClassVar[bool] = True
+    grades: ClassVar[Mapping[Severity, str]] = {"warning": "warning", "critical": "critical"}
 
     def lane(self) -> Lane:
         """The arrivals lane."""
@@ -107,7 +114,7 @@ class PerformanceDropRule(
         return tumbling_window_of_a_day(config)
 
     def bound(self, config: ModelConfig) -> Self:
-        """As `MetricRule.bound`; checks that the windows do not overlap, baseline and losses."""
+        """As `MetricRule.bound`; checks the baseline, and that the windows do not overlap."""
         rule = super().bound(config)
         if self.baseline is None:
             rule = msgspec.structs.replace(rule, baseline=_default_baseline(config))
@@ -116,12 +123,6 @@ class PerformanceDropRule(
         tumbling = [each.name for each in config.windows if each.size_ms == each.step_ms]
         if rule.window is not None and rule.window not in tumbling:
             raise InvalidRule("window", f'"{rule.window}" is not a tumbling window')
-        if not self.clear <= self.warning <= self.critical:
-            raise InvalidRule(
-                "warning",
-                f"clear {self.clear}, warning {self.warning} and critical {self.critical} have to "
-                "ascend",
-            )
         return rule
 
     @property

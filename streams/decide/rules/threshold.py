@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
@@ -10,7 +10,8 @@ from driftline.schemas.results import WindowFigures
 from driftline.schemas.settings import ModelConfig
 from driftline.streams.decide.against_levels import Levels, judge_levels
 from driftline.streams.decide.judgement import Judgement, Severity, Situation
-from driftline.streams.decide.metric_info import Lane, known_metrics, lanes_of
+from driftline.streams.decide.level_change import LevelChange
+from driftline.streams.decide.metric_info import Lane, known_metrics, lanes_of, unit_of
 from driftline.streams.decide.rule import InvalidRule, MetricRule, windows_by_size
 
 
@@ -93,7 +94,29 @@ class ThresholdRule(
                 f"{', '.join(lanes_of(self.metric))}",
             )
         self.levels()
+        for field in ("below", "above", "clear"):
+            level = getattr(self, field)
+            if level is not None and unit_of(self.metric) == "share" and not 0 <= level <= 1:
+                raise InvalidRule(
+                    field,
+                    f'{level} lies outside [0, 1]; "{self.metric}" is a share, not a percentage',
+                )
         return super().bound(config)
+
+    def level_values(self, change: LevelChange) -> dict[str, Any]:
+        """As `Rule.level_values`; with the level on the other side, the old one and its `clear` are
+        taken away.
+        """
+        values: dict[str, Any] = {}
+        for field, other in (("below", "above"), ("above", "below")):
+            if (level := getattr(change, field)) is not None:
+                if getattr(change, other) is None and getattr(self, other) is not None:
+                    values |= {other: None, "clear": None}
+                values[field] = level
+        for field in ("clear", "severity"):
+            if (value := getattr(change, field)) is not None:
+                values[field] = value
+        return values
 
     def judge_figures(self, figures: WindowFigures, situation: Situation) -> Judgement:
         """As `judge_levels`."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from driftline.schemas import topics
 from driftline.schemas.results import (
     ModelLabels,
+    ModelRules,
     ReferenceProfile,
     RegistryEffect,
     RegistryEntry,
@@ -33,12 +34,15 @@ def apply_entries(
     model: MeasuredModel,
     entries: Sequence[RegistryEntry],
     labels: Sequence[ModelLabels],
+    rules: Sequence[ModelRules],
     since_deployment: SinceDeployment,
     frontier_ms: int,
     pane_ms: int,
     state: State,
 ) -> list[Record]:
     """Apply the entries of one model's versions and its labels, in force from the next step on.
+
+    Levels of rules change no figure: of `rules` only the revision is taken.
 
     Parameters
     ----------
@@ -77,8 +81,14 @@ def apply_entries(
         )
         registry.advance(each.revision, state)
         model.write(state)
+    for of_rules in rules:
+        registry.advance(of_rules.revision, state)
     # One record per revision, even if entries of several revisions share a batch.
-    applied = [*(entry.revision for entry in entries), *(each.revision for each in labels)]
+    applied = [
+        *(entry.revision for entry in entries),
+        *(each.revision for each in labels),
+        *(of_rules.revision for of_rules in rules),
+    ]
     revisions = sorted({revision for revision in applied if revision > before})
     return [
         Record(
