@@ -2,57 +2,23 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from driftline.agents.cli.alert_source import is_broker, open_source, source_options
-from driftline.agents.cli.broker_options import broker_option, open_connection
-from driftline.agents.cli.inputs import config_option, read_config
+from driftline.agents.cli.alert_source import open_source, source_options
+from driftline.agents.cli.broker_options import broker_option
+from driftline.agents.cli.commands import act_options, header, send, send_to
+from driftline.agents.cli.inputs import config_option
 from driftline.agents.cli.output import WrongInput, example, json_option, minute
 from driftline.agents.cli.tables import print_table
 from driftline.agents.terminal import print_json
 
 if TYPE_CHECKING:
-    from driftline.agents.kafka.broker.connection import Connection
     from driftline.schemas.alert_commands import AlertCommand, AlertEvent, Silence
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def act_options(command: F) -> F:
-    """`--log`, `--by`, `--reason`, `--at` and `--wait`: where a command goes, and what it says."""
-    for option in (
-        click.option(
-            "--wait",
-            type=click.FloatRange(min=0),
-            default=10.0,
-            show_default=True,
-            help="Seconds to wait for the answer, on a broker.",
-        ),
-        click.option(
-            "--at",
-            metavar="TIME",
-            help="When you act, in RFC 3339; by default now. In a recorded log, the event time at "
-            "which the command is carried out.",
-        ),
-        click.option("--reason", default="", help="Why, for others to read."),
-        click.option(
-            "--by", metavar="NAME", envvar="DRIFTLINE_USER", show_envvar=True, help="Who you are."
-        ),
-        click.option(
-            "--log",
-            type=click.Path(path_type=Path, file_okay=False, exists=True),
-            help="Recorded log that the command is added to, instead of a broker.",
-        ),
-    ):
-        command = option(command)
-    return command
 
 
 def _act_on_alerts(name: str, command: str, help_: str) -> click.Command:
@@ -95,7 +61,7 @@ def _act_on_alerts(name: str, command: str, help_: str) -> click.Command:
                 )
                 for alert in map(source.open_alert, names)
             ]
-            return _send(commands, source.connection, log, wait, as_json=as_json)
+            return send(commands, source.connection, log, wait, told=_accepted, as_json=as_json)
 
     return act
 
@@ -173,7 +139,7 @@ def silence(
     given = {name: value for name, value in params.items() if value not in (None, "*")}
     command = _command("silence", model_name, given, by=by, reason=reason, at=at)
     _check_silence(command)
-    return _send_to(command, broker, config, log, wait, as_json=as_json)
+    return send_to(command, broker, config, log, wait, told=_accepted, as_json=as_json)
 
 
 @click.command(
@@ -200,7 +166,7 @@ def unsilence(
 ) -> int:
     """Take back the silence ID, as `driftline alerts silences` names it."""
     command = _command("unsilence", model_name, {"id": silence_id}, by=by, reason=reason, at=at)
-    return _send_to(command, broker, config, log, wait, as_json=as_json)
+    return send_to(command, broker, config, log, wait, told=_accepted, as_json=as_json)
 
 
 @click.command("silences", epilog=example("driftline alerts silences --broker broker:9092"))
@@ -267,23 +233,10 @@ def _command(
     at: str | None,
 ) -> AlertCommand:
     """A command with an id of its own."""
-    import time
-
     from driftline.schemas.alert_commands import AlertCommand
-    from driftline.schemas.times import format_time, parse_time
 
-    try:
-        at_ms = time.time_ns() // 1_000_000 if at is None else parse_time(at)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--at") from error
     return AlertCommand(
-        command_id=uuid.uuid4().hex,
-        command=name,
-        model_name=model_name,
-        timestamp=format_time(at_ms),
-        requested_by=by or getpass.getuser(),
-        params=params,
-        reason=reason,
+        command=name, model_name=model_name, params=params, reason=reason, **header(by, at)
     )
 
 
@@ -295,79 +248,6 @@ def _check_silence(command: AlertCommand) -> None:
         silence_of(command, now_ms=0)
     except InvalidSilence as error:
         raise WrongInput(f"silence: {error} (--for, --from, --until)") from error
-
-
-def _send_to(
-    command: AlertCommand,
-    broker: str | None,
-    config: Path | None,
-    log: Path | None,
-    wait: float,
-    *,
-    as_json: bool,
-) -> int:
-    if not is_broker(broker):
-        return _send([command], None, log, wait, as_json=as_json)
-    with open_connection(read_config(config), broker) as connection:
-        return _send([command], connection, log, wait, as_json=as_json)
-
-
-def _send(
-    commands: Sequence[AlertCommand],
-    connection: Connection | None,
-    log: Path | None,
-    wait: float,
-    *,
-    as_json: bool,
-) -> int:
-    """Send commands to a broker, or add them to a log; 1 if one was rejected."""
-    if connection is None:
-        if log is None:
-            raise WrongInput("where to? name a broker (--broker) or a recorded log (--log)")
-        return _append(commands, log, as_json=as_json)
-    from driftline.agents.kafka.broker.topics import UnusableTopics
-    from driftline.agents.kafka.tools.alert_topics import send_commands, wait_for_answers
-
-    try:
-        send_commands(connection, commands)
-    except UnusableTopics as error:
-        raise WrongInput(str(error)) from error
-    ids = {command.command_id for command in commands}
-    answers = wait_for_answers(connection, ids, seconds=wait)
-    if as_json:
-        print_json({"sent": list(commands), "answers": answers})
-    else:
-        for answer in answers:
-            click.echo(f"rejected: {answer.error}" if answer.error else _accepted(answer))
-        if missing := len(commands) - len(answers):
-            click.echo(
-                f"sent, and not answered within {wait:g} s: {missing} of {len(commands)}; without "
-                'a worker, or under run.clock = "data", a command is carried out later, and '
-                "answered on alert-events"
-            )
-    return 1 if any(answer.error for answer in answers) else 0
-
-
-def _append(commands: Sequence[AlertCommand], log: Path, *, as_json: bool) -> int:
-    from driftline.agents.recorded.topic_log import is_exported
-    from driftline.schemas.results import encode
-    from driftline.schemas.topics import ALERT_COMMANDS
-
-    path = log / f"{ALERT_COMMANDS}.jsonl"
-    if path.is_file() and is_exported(path):
-        raise WrongInput(f"{path} is an export of a broker; send the command there (--broker)")
-    with path.open("ab") as file:
-        file.write(b"".join(encode(command) + b"\n" for command in commands))
-        file.flush()
-        os.fsync(file.fileno())
-    if as_json:
-        print_json({"sent": list(commands), "answers": []})
-    else:
-        click.echo(
-            f"added {len(commands)} to {path}; replay the log into a new folder: driftline replay "
-            f"{log} --out NEW"
-        )
-    return 0
 
 
 def _accepted(answer: AlertEvent) -> str:

@@ -1,4 +1,5 @@
-"""`driftline alerts`: list and show alerts, act on them, show the rules, and test channels."""
+"""`driftline alerts`: list and show alerts, act on them, show the rules and set
+their levels, and test channels."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from driftline.agents.cli.alert_acts import (
     unsilence,
 )
 from driftline.agents.cli.alert_channels import test_channel
+from driftline.agents.cli.alert_levels import set_level
 from driftline.agents.cli.alert_rules import show_rules
 from driftline.agents.cli.alert_source import open_source, source_options
 from driftline.agents.cli.output import (
@@ -37,7 +39,7 @@ SEVERITIES = ("info", "warning", "error", "critical")
 
 @click.group()
 def alerts() -> None:
-    """List alerts and act on them: acknowledge, silence, accept."""
+    """List alerts, act on them (acknowledge, silence, accept), and set levels of their rules."""
 
 
 @alerts.command(
@@ -231,6 +233,7 @@ for command in (
     unsilence,
     list_silences,
     show_rules,
+    set_level,
     test_channel,
 ):
     alerts.add_command(command)

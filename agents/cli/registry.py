@@ -141,15 +141,15 @@ LONGEST_VALUE = 40
 
 def format_change(event: RegistryEvent) -> str:
     """The changed fields of an event, one per line, with old and new value if they are short."""
+    from driftline.streams.registry.history import field_changes
+
     parts = []
-    for version, fields in sorted((event.after or {}).items()):
-        before = (event.before or {}).get(version) or {}
-        for name, value in sorted(fields.items()):
-            old, new = _short(before.get(name)), _short(value)
-            parts.append(
-                f"{version} {name}"
-                + (f": {old} -> {new}" if old and new else f": {new}" if new else "")
-            )
+    for version, name, before, after in field_changes(event):
+        old, new = _short(before), _short(after)
+        parts.append(
+            f"{version} {name}".lstrip()
+            + (f": {old} -> {new}" if old and new else f": {new}" if new else "")
+        )
     return "\n".join(parts) or "-"
 
 

@@ -10,6 +10,7 @@ from driftline.schemas.results import Alert, RegistryEvent
 from driftline.schemas.times import format_time, parse_time
 from driftline.streams.decide.wording import figure, listed, metric_name, moment, subject
 from driftline.streams.notify.news import NOTIFIER, is_active, is_open
+from driftline.streams.registry.history import field_changes
 
 MAX_TITLE = 200
 MAX_TOLD = 20
@@ -28,6 +29,7 @@ _EVENTS = {
     "rollback": "was rolled back",
     "set_threshold": "has another threshold",
     "set_labels": "has other labels",
+    "set_rule_level": "has another level of an alert rule",
     "record_labels": "has its labels settled",
     "record_reference": "has a reference profile",
     "record_baseline": "has a baseline",
@@ -272,18 +274,11 @@ def _happened(event: RegistryEvent) -> str:
 
 def _field_changes(event: RegistryEvent) -> list[str]:
     """The fields that changed and are short enough for a sentence."""
-    before, after = event.before or {}, event.after or {}
     changes: list[str] = []
-    for version, fields in after.items():
-        if not isinstance(fields, dict):
-            continue
-        old: dict[str, Any] = before.get(version) or {}
-        of_other = "" if version in ("", event.model_version) else f" of {version}"
-        changes += [
-            f"{name}{of_other} {_short(old.get(name))} -> {_short(value)}"
-            for name, value in fields.items()
-            if isinstance(value, str | int | float | None) and old.get(name) != value
-        ]
+    for version, name, before, after in field_changes(event):
+        if isinstance(after, str | int | float | None) and before != after:
+            of_other = "" if version in ("", event.model_version) else f" of {version}"
+            changes.append(f"{name}{of_other} {_short(before)} -> {_short(after)}")
     return changes[:MAX_TOLD]
 
 

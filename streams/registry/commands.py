@@ -132,6 +132,25 @@ def event_of(
     return msgspec.structs.replace(event, before=before, after=after)
 
 
+def event_without_log(
+    model: RegisteredModel, command: RegistryCommand, config: ModelConfig
+) -> RegistryEvent:
+    """As `event_of`, for a command that needs no earlier event: what it would lead to, for those
+    who ask before they send it.
+    """
+    return event_of(model, command, _NoLog(), config)
+
+
+class _NoLog:
+    """Stands for a log that is not at hand."""
+
+    def event(self, revision: int) -> RegistryEvent:
+        raise CommandRejected("this command needs the log of the registry")
+
+    def profile_differs(self, profile: ReferenceProfile) -> bool:
+        raise CommandRejected("this command needs the log of the registry")
+
+
 def profile_of(command: RegistryCommand) -> ReferenceProfile | None:
     """The reference profile that an accepted command carries; None for other commands."""
     if command.command != "record_reference":

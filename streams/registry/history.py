@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from driftline.schemas.results import RegistryEvent
 from driftline.schemas.times import parse_time
-from driftline.streams.registry.model_state import REJECTED, RegisteredModel
+from driftline.streams.registry.model_state import MODEL, REJECTED, RULE, RegisteredModel
 
 
 def replay(events: Iterable[RegistryEvent]) -> dict[str, RegisteredModel]:
@@ -92,3 +93,41 @@ def history(
         return rejected or (event.event != REJECTED and not event.dry_run)
 
     return [event for event in events if wanted(event)][::-1]
+
+
+def field_changes(event: RegistryEvent) -> Iterator[tuple[str, str, Any, Any]]:
+    """Version, field, and its values before and after, of each field that an event changed.
+
+    The level of a rule is a field for each key of its table, with the values that were or are in
+    force; the version is "" for fields of the model itself.
+
+    Examples
+    --------
+    >>> level = {"values": {"below": 0.88}, "instead_of": {"below": 0.85}}
+    >>> event = RegistryEvent(
+    ...     event="set_rule_level", model_name="churn", model_version=None, revision=3,
+    ...     command_id="c", at="2026-11-30T10:00:00Z", requested_by="ann", before={},
+    ...     after={"": {"rules.accuracy": level}},
+    ... )
+    >>> list(field_changes(event))
+    [('', 'rules.accuracy.below', 0.85, 0.88)]
+    """
+    for version, fields in sorted((event.after or {}).items()):
+        before = (event.before or {}).get(version) or {}
+        for name, after in sorted(fields.items()):
+            if version == MODEL and name.startswith(RULE):
+                yield from _level_changes(name, before.get(name) or {}, after or {})
+            else:
+                yield version, name, before.get(name), after
+
+
+def _level_changes(
+    name: str, before: dict[str, Any], after: dict[str, Any]
+) -> Iterator[tuple[str, str, Any, Any]]:
+    old, new = before.get("values", {}), after.get("values", {})
+    configured = before.get("instead_of", {}) | after.get("instead_of", {})
+    for key in dict.fromkeys([*old, *new]):
+        was = old[key] if key in old else configured.get(key)
+        is_now = new[key] if key in new else configured.get(key)
+        if was != is_now:
+            yield MODEL, f"{name}.{key}", was, is_now

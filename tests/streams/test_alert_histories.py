@@ -1,6 +1,6 @@
-"""Drawn histories of figures, of people's acts and of levels that they set, against slow and obvious code that follows the
-documented rules: one firing and one end per episode, silences and acknowledgements honoured, and
-the same records however the history is cut.
+"""Drawn histories of figures, of people's acts and of levels that they set, against slow and
+obvious code that follows the documented rules: one firing and one end per episode, silences and
+acknowledgements honoured, and the same records however the history is cut.
 """
 
 from __future__ import annotations
