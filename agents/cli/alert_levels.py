@@ -12,7 +12,7 @@ from driftline.agents.cli.alert_source import is_broker, source_options
 from driftline.agents.cli.commands import act_options, header, send, send_to
 from driftline.agents.cli.output import WrongInput, example, json_option
 from driftline.agents.cli.registry import format_change
-from driftline.agents.cli.rule_source import rules_of_folder
+from driftline.agents.cli.rule_source import RuleSource, rules_of_folder
 from driftline.agents.terminal import print_json
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def set_level(
         return send_to(command, broker, config, log, wait, told=_told, as_json=as_json)
     if log is None and not dry_run:
         raise WrongInput("where to? name a broker (--broker) or a recorded log (--log)")
-    event = _rehearsed(command, out)
+    event = _rehearsed(command, out, log)
     if not dry_run:
         return send([command], None, log, wait, told=_told, as_json=as_json)
     if as_json:
@@ -112,8 +112,10 @@ def set_level(
     return 0
 
 
-def _rehearsed(command: RegistryCommand, out: Path) -> RegistryEvent:
-    """The event that the command would lead to after a run; a rejection is an error."""
+def _rehearsed(command: RegistryCommand, out: Path, log: Path | None) -> RegistryEvent:
+    """The event that the command would lead to after a run and the levels that were added to its
+    log since; a rejection is an error.
+    """
     from driftline.streams.registry.commands import event_without_log
 
     source = rules_of_folder(out)
@@ -121,10 +123,34 @@ def _rehearsed(command: RegistryCommand, out: Path) -> RegistryEvent:
     if model is None:
         known = ", ".join(sorted(source.models)) or "none"
         raise WrongInput(f"no model {command.model_name} in {out}; its models: {known}")
-    event = event_without_log(model, command, source.settings(command.model_name))
+    config = source.settings(command.model_name)
+    for added in _added(command.model_name, source, log):
+        model.apply(event_without_log(model, added, config))
+    event = event_without_log(model, command, config)
     if event.error is not None:
         raise WrongInput(f"{event.error} (by the results in {out})")
     return event
+
+
+def _added(model_name: str, source: RuleSource, log: Path | None) -> list[RegistryCommand]:
+    """Commands of a log that set levels of a model and that its run has not answered."""
+    import msgspec
+
+    from driftline.schemas.results import RegistryCommand, decoder
+    from driftline.schemas.topics import REGISTRY_COMMANDS
+
+    path = None if log is None else log / f"{REGISTRY_COMMANDS}.jsonl"
+    if path is None or not path.is_file():
+        return []
+    decode, commands = decoder(RegistryCommand).decode, []
+    for line in path.read_bytes().splitlines():
+        try:
+            command = decode(line)
+        except msgspec.DecodeError:
+            continue  # a replay reports it
+        if (command.command, command.model_name) == ("set_rule_level", model_name):
+            commands.append(command)
+    return [each for each in commands if each.command_id not in source.answered]
 
 
 def _told(event: RegistryEvent) -> str:

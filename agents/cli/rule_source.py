@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from driftline.agents.cli.inputs import read_config, report_read_errors
 from driftline.agents.cli.output import WrongInput
 
 if TYPE_CHECKING:
-    from driftline.schemas.results import RuleLevel
+    from driftline.schemas.results import RegistryEvent, RuleLevel
     from driftline.schemas.settings import Config, ModelConfig
     from driftline.streams.registry.model_state import RegisteredModel
 
@@ -31,11 +31,14 @@ class RuleSource:
         The configuration in force.
     models
         The registry, by model; empty without results.
+    answered
+        Ids of the commands that it has answered.
     """
 
     place: str
     config: Config
     models: Mapping[str, RegisteredModel] = field(default_factory=dict)
+    answered: frozenset[str] = frozenset()
 
     def settings(self, model_name: str) -> ModelConfig:
         """The settings of a model; "*" for every one that the configuration does not name."""
@@ -81,13 +84,15 @@ def rules_of_broker(broker: str | None, config: Path | None) -> Iterator[RuleSou
         yield _source(connection.servers, recorded, read_registry_events(connection))
 
 
-def _source(place: str, settings: Mapping[str, Any], events: Any) -> RuleSource:
+def _source(place: str, settings: Mapping[str, Any], events: Iterable[RegistryEvent]) -> RuleSource:
     from driftline.schemas.config import parse_config
     from driftline.schemas.setting_changes import settings_toml
     from driftline.streams.registry.history import replay
 
+    events = list(events)
     try:
         models = replay(events)
     except ValueError as error:
         raise WrongInput(f"{place}: {error}") from error
-    return RuleSource(place, parse_config(settings_toml(settings)), models)
+    answered = frozenset(event.command_id for event in events)
+    return RuleSource(place, parse_config(settings_toml(settings)), models, answered)

@@ -72,7 +72,7 @@ def changed_level(
     if change.reset:
         if change.sets:
             raise ValueError(f"{_WHERE}.reset: takes everything back; leave the other ones out")
-        return _set_rule(levels, change.rule), None
+        return _set_rule(config, levels, change.rule), None
     if not change.sets:
         raise ValueError(
             "there is nothing to set; name below, above, clear, severity, window or for"
@@ -134,12 +134,15 @@ def _with_values(
         raise ValueError(f"{_WHERE}.{error.field}: {error}") from error
 
 
-def _set_rule(levels: Mapping[str, RuleLevel], rule_or_metric: str) -> str:
+def _set_rule(config: ModelConfig, levels: Mapping[str, RuleLevel], rule_or_metric: str) -> str:
     """Name of the rule of which a command has set a level."""
     if rule_or_metric in levels:
         return rule_or_metric
+    rules, _ = rules_in_force(config, levels)
     of_metric = [
-        name for name, level in levels.items() if level.values.get("metric") == rule_or_metric
+        rule.name
+        for rule in rules
+        if isinstance(rule, ThresholdRule) and rule.metric == rule_or_metric and rule.name in levels
     ]
     if len(of_metric) == 1:
         return of_metric[0]

@@ -253,6 +253,7 @@ def command(random: Random, number: int, at_ms: int) -> tuple[str, bytes]:
             "promote",
             "set_threshold",
             "set_labels",
+            "set_rule_level",
             "rollback",
             "archive",
             "unheard-of",
@@ -261,6 +262,7 @@ def command(random: Random, number: int, at_ms: int) -> tuple[str, bytes]:
     params: dict[str, Any] = {
         "set_threshold": {"threshold": 0.3},
         "set_labels": {"labels": ["no", "yes", "maybe"]},
+        "set_rule_level": {"rule": "throughput", "above": random.choice((0.0001, 0.0004))},
         "register": {},
         "promote": {},
     }.get(what, {})
@@ -269,7 +271,7 @@ def command(random: Random, number: int, at_ms: int) -> tuple[str, bytes]:
         "command": what,
         "model_name": model,
         "model_version": None
-        if what == "set_labels"
+        if what in ("set_labels", "set_rule_level")
         else random.choice(("1.4.1", "1.4.2", "2.0.0", "7", "9.9.9")),
         "timestamp": rfc3339(at_ms),
         "requested_by": "somebody",

@@ -1,4 +1,6 @@
-"""Rules that often fire, and what people do about their alerts, drawn at random."""
+"""Rules that often fire, what people do about their alerts and the levels that they set, drawn at
+random.
+"""
 
 from __future__ import annotations
 
@@ -62,6 +64,35 @@ def alert_command(
     }
     if random.random() < 0.05:
         del value["command"]
+    return model, json.dumps(value).encode()
+
+
+def level_command(
+    random: Random, number: int, at_ms: int, series: Sequence[tuple[str, str]] = SERIES
+) -> tuple[str, bytes]:
+    """A command that sets or resets a level of the rules of `alert_rules`, or creates a rule, with
+    its model; some are invalid.
+    """
+    model, _ = random.choice(series if random.random() < 0.9 else WRONG_SERIES)
+    rule = random.choice(("busy-0", "busy-1", "busy-2", "throughput", "error_rate", "accuracy"))
+    params: dict[str, Any] = {"rule": rule}
+    what = random.random()
+    if what < 0.25:
+        params["reset"] = True
+    elif what < 0.35:
+        params["for"] = random.choice((1, 2, "4h"))
+    elif rule == "accuracy":
+        params |= {"below": random.choice((0.5, 0.9, 90)), "severity": "error"}
+    else:
+        params["above"] = random.choice((0.0001, 0.0004, 0.002, 0.1))
+    value = {
+        "command_id": f"level {number}",
+        "command": "set_rule_level",
+        "model_name": model,
+        "timestamp": format_time(at_ms),
+        "requested_by": random.choice(("ann", "bob")),
+        "params": params,
+    }
     return model, json.dumps(value).encode()
 
 

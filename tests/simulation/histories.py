@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 from tests.oracle.recorded import label_text
-from tests.simulation.alert_commands import alert_command, alert_rules
+from tests.simulation.alert_commands import alert_command, alert_rules, level_command
 from tests.simulation.label_spellings import STRAYS, Spelling, spelling
 from tests.simulation.wrong_lines import Event, wrong_prediction, wrong_truth
 
@@ -184,18 +184,24 @@ def write(
         # sorted() is stable, so rows with equal times keep the order in which they were added.
         text = b"".join(line + b"\n" for _, line in sorted(lines, key=lambda timed: timed[0]))
         (folder / f"{name}.jsonl").write_bytes(text)
-    commands = b"".join(line + b"\n" for _, line in sorted(history.label_commands()))
-    if commands:
-        (folder / "registry-commands.jsonl").write_bytes(commands)
+    commands = history.label_commands()
     if everything:
         # Drawn apart, so that the history is the same as without them.
-        write_alert_commands(folder, plan, Random(f"alerts of {seed}"))
+        commands += write_alert_commands(folder, plan, Random(f"alerts of {seed}"))
+    if commands:
+        (folder / "registry-commands.jsonl").write_bytes(
+            b"".join(line + b"\n" for _, line in sorted(commands))
+        )
 
 
-def write_alert_commands(folder: Path, plan: HistoryPlan, random: Random) -> None:
-    """Add alert commands to half of the histories, and rules that they are about."""
+def write_alert_commands(
+    folder: Path, plan: HistoryPlan, random: Random
+) -> list[tuple[int, bytes]]:
+    """Add alert commands to half of the histories, and rules that they are about; gives commands
+    that set levels of these rules, each with its time.
+    """
     if random.random() < 0.5:
-        return
+        return []
     with (folder / "driftline.toml").open("a", encoding="utf-8") as file:
         for rule in alert_rules(random):
             values = "\n".join(f"{name} = {json.dumps(value)}" for name, value in rule.items())
@@ -207,6 +213,13 @@ def write_alert_commands(folder: Path, plan: HistoryPlan, random: Random) -> Non
     series = [(kind.model, version) for kind in plan.kinds for version in kind.versions]
     lines = [alert_command(random, number, time, series)[1] for number, time in enumerate(times)]
     (folder / "alert-commands.jsonl").write_bytes(b"".join(line + b"\n" for line in lines))
+    times = [
+        BEGIN + random.randrange(plan.span + plan.label_horizon)
+        for _ in range(random.randrange(12))
+    ]
+    return [
+        (time, level_command(random, number, time, series)[1]) for number, time in enumerate(times)
+    ]
 
 
 def draw_plan(random: Random, *, late: bool, everything: bool) -> HistoryPlan:
