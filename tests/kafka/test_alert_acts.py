@@ -42,6 +42,11 @@ class Console:
     def act(self, *words: str) -> Result:
         return self.run(*words, "--by", "ann", "--wait", f"{WAIT_S}")
 
+    def level(self, name: str) -> tuple[float, str | None]:
+        """The level below which a rule of the model fires, and who set it by a command."""
+        (rule,) = [each for each in self.read("rules", "--model", "churn") if each["name"] == name]
+        return rule["below"], rule.get("command", {}).get("set_by")
+
     def open_alert(self) -> dict[str, Any]:
         """The only open alert, once there is one."""
         until_s = time.monotonic() + WAIT_S
@@ -66,9 +71,16 @@ def test_acts_on_a_live_alert_are_answered_recorded_and_replayed(
     try:
         worker.until_ready()
         send_log(connection, tmp_path / "sample-log", keep_order=True)
+        # F1 of the second day is judged two days later, which only `finish` reaches.
+        level = console.run(
+            *("threshold", "churn", "f1", "--below", "0.79", "--by", "ann", "--wait", "1"),
+            *("--at", "2025-06-03T12:00:00Z"),
+        )
+        assert level.exit_code == 0, level.output
         finish(tmp_path / "live.toml", [worker])
         fired = console.open_alert()
         assert (fired["rule"], fired["status"]) == ("f1_low", "firing")
+        assert fired["threshold"] == 0.79
 
         taken = console.act("ack", fired["fingerprint"][:6], "--reason", "on it")
         assert (taken.exit_code, taken.stdout) == (0, f"acknowledge: {fired['alert_id']}\n")
@@ -85,7 +97,16 @@ def test_acts_on_a_live_alert_are_answered_recorded_and_replayed(
         wrong = console.act("silence", "--model", "churn", "--for", "1h", "--name", "f1_lo")
         assert wrong.exit_code == 1
         assert "rejected: silence: churn has no rule 'f1_lo'" in wrong.stdout
-        assert "f1_low" in [rule["name"] for rule in console.read("rules", "--model", "churn")]
+        missed = console.act("threshold", "churn", "f1", "--below", "79")
+        assert missed.exit_code == 1
+        assert 'rejected: set_rule_level: params.below: 79.0 lies outside [0, 1]; "f1"' in (
+            missed.stdout
+        )
+        assert console.level("f1_low") == (0.79, "ann")
+        back = console.act("threshold", "churn", "f1_low", "--reset", "--reason", "too early")
+        assert back.exit_code == 0, back.output
+        assert "rules.f1_low.below: 0.79 -> 0.8" in back.stdout
+        assert console.level("f1_low") == (0.8, None)
         worker.terminate()
     finally:
         worker.kill()
