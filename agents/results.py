@@ -34,6 +34,7 @@ from driftline.schemas.results import (
     Drift,
     Histogram,
     ModelLabels,
+    ModelRules,
     Recommendation,
     ReferenceProfile,
     RegistryEntry,
@@ -49,6 +50,7 @@ from driftline.schemas.topics import (
     HISTOGRAMS,
     METRICS,
     MODEL_LABELS,
+    MODEL_RULES,
     NOTIFICATIONS,
     RECOMMENDATIONS,
     REFERENCE_PROFILES,
@@ -296,6 +298,11 @@ class Results:
     def model_labels(self) -> Table[ModelLabels]:
         """Labels of models that the command `set_labels` has set; `latest` gives those in force."""
         return self._table(MODEL_LABELS, ModelLabels)
+
+    @property
+    def model_rules(self) -> Table[ModelRules]:
+        """Levels of alert rules that commands have set."""
+        return self._table(MODEL_RULES, ModelRules)
 
     @property
     def alert_events(self) -> Table[AlertEvent]:

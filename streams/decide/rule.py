@@ -182,13 +182,16 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                 "configuration",
             )
         if change.above is not None:
-            severity: Severity = change.severity or next(iter(self.grades))
+            mildest = next(iter(self.grades))
+            severity = mildest if change.severity is None else change.severity
             if severity not in self.grades:
                 raise InvalidRule(
                     "severity",
                     f"a rule of type {self.kind} has the levels {', '.join(self.grades)}",
                 )
             values[self.grades[severity]] = change.above
+        elif change.severity is not None and not self.grades:
+            values["severity"] = change.severity
         elif change.severity is not None:
             raise InvalidRule("severity", "says which level is set; name the level too (above)")
         if change.clear is not None:

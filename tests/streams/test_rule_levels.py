@@ -161,6 +161,8 @@ def test_a_rule_with_a_level_for_each_severity_takes_the_one_that_is_named() -> 
     assert run.rules[-1].rules["latency"].values == {"warning_ms": 500.0, "critical_ms": 2000.0}
     run.level(rule="coverage", above=0.4, severity="error")
     assert run.rules[-1].rules["coverage"].values == {"error": 0.4}
+    run.level(rule="no_data", severity="critical", **{"for": 2})
+    assert run.rules[-1].rules["no_data"].values == {"severity": "critical", "for": 2}
     run.level(rule="performance_drop", above=0.08)
     assert run.rules[-1].rules["performance_drop"].values == {"warning": 0.08}
 
@@ -226,6 +228,10 @@ def test_a_level_on_the_other_side_takes_the_old_one_away() -> None:
         (
             {"rule": "error_rate", "above": 0.2, "severity": "error"},
             "params.severity: a rule of type error_rate has the levels warning, critical",
+        ),
+        (
+            {"rule": "latency", "severity": "critical"},
+            "params.severity: says which level is set; name the level too (above)",
         ),
         ({"rule": "no_data", "above": 3}, "params.above: a rule of type no_data has no level"),
         ({"rule": "drift", "window": "1d"}, 'params: the key "window" is not known here'),
