@@ -157,3 +157,18 @@ def edge_of(threshold: float) -> int:
     [0.31, 0.31, 0.00122]
     """
     return int(np.argmin(np.abs(EDGES - threshold)))
+
+
+def edges_between(lowest: float, highest: float) -> tuple[int, int]:
+    """Numbers of the first and the last edge from `lowest` to `highest`, both included; the first
+    is greater than the last if there is none.
+
+    Examples
+    --------
+    >>> [float(EDGES[edge]) for edge in edges_between(0.5, 0.9)]
+    [0.5, 0.9]
+    """
+    # An edge is a decimal, and so is a limit: half of the smallest gap is more than any rounding.
+    gap = float(np.diff(EDGES).min()) / 2
+    first = int(np.searchsorted(EDGES, lowest - gap))
+    return first, int(np.searchsorted(EDGES, highest + gap, side="right")) - 1

@@ -102,6 +102,12 @@ def test_the_best_edge_is_that_of_a_search_over_all_thresholds_and_rows(kind: st
             key=lambda edge: (abs(edge - 10), edge),
         )
         assert best_edge(negatives, positives, objective, near=10) == nearest, f"seed {seed}"
+        within = {edge: value for edge, value in values.items() if 12 <= edge <= 15}
+        best = max((sign * value for value in within.values()), default=0.0)
+        found = best_edge(negatives, positives, objective, near=10, lowest=12, highest=15)
+        assert found == next(
+            (edge for edge, value in within.items() if sign * value > best - 1e-12), None
+        ), f"seed {seed}"
 
 
 def test_cells_at_each_edge_equal_the_counted_ones() -> None:
@@ -241,6 +247,16 @@ class Run:
 
 
 Half = dict[str, dict[int, int]]
+
+
+def test_only_thresholds_in_the_range_are_recommended() -> None:
+    # F1 by threshold: 0.4 at 0.6, 0.667 up to 0.55, 0.857 up to 0.35.
+    half = {"no": {250: 700, 900: 50}, "yes": {700: 100, 550: 100, 350: 100, 50: 50}}
+    for limits, found in (([0.0, 1.0], 0.35), ([0.4, 0.8], 0.55), ([0.56, 0.8], None)):
+        emitted = Run(range=limits).feed(*week(1, half), *week(2, half))
+        assert [each.params["threshold"] for each in emitted if each.status == "open"] == (
+            [] if found is None else [found]
+        )
 
 
 def scores(best: int, n: int = 100) -> Half:
@@ -511,6 +527,8 @@ def test_a_model_that_predicts_nothing_positive_gains_recall_at_the_target() -> 
         ({"maturity": "soon"}, "models.churn.tuner.maturity: 'soon' is not a duration"),
         ({"expires": "never"}, "models.churn.tuner.expires: 'never' is not a duration"),
         ({"span": "0s"}, "models.churn.tuner.span: it has to be longer than nothing"),
+        ({"range": [0.9, 0.5]}, "models.churn.tuner.range: 0.9 is not below 0.5"),
+        ({"range": [0.5, 90]}, "models.churn.tuner.range[1]: has to be a number <= 1.0"),
         ({"min_gain": -1}, "models.churn.tuner.min_gain: has to be a number >= 0.0"),
     ],
 )

@@ -67,6 +67,7 @@ def best_edge(
     objective: Objective,
     *,
     near: int,
+    lowest: int = 0,
     highest: int | None = None,
 ) -> int | None:
     """The edge with the best value, nearest to `near` among equals, then the lower one; None if no
@@ -78,8 +79,8 @@ def best_edge(
         Shape (B,): scores by actual label.
     near
         Edge of the threshold in force.
-    highest
-        The highest edge that can be a threshold; by default the one above all bins.
+    lowest, highest
+        The edges between which the threshold lies; by default it can be above all bins.
 
     Examples
     --------
@@ -90,6 +91,7 @@ def best_edge(
     cells = cells_by_edge(negatives, positives)
     values = objective.value(*cells)
     usable = objective.allowed(*cells) & np.isfinite(values)
+    usable[:lowest] = False
     if highest is not None:
         usable[highest + 1 :] = False
     if not usable.any():

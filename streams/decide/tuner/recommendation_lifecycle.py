@@ -44,7 +44,7 @@ from driftline.streams.decide.wording import (
     subject,
 )
 from driftline.streams.lanes import ALL
-from driftline.streams.score_bins import EDGES, edge_of
+from driftline.streams.score_bins import EDGES, edge_of, edges_between
 
 SAME = 0.01
 """Thresholds closer than this count as the same recommendation, if they are also closer than a
@@ -251,9 +251,11 @@ class VersionTuner:
         yield record
 
     def _best_edge(self, scores: Scores, current: int) -> int | None:
+        tuner = self._tuner
         negatives, positives = scores.fit.sum(axis=0)
+        lowest, highest = edges_between(tuner.lowest, tuner.highest)
         return best_edge(
-            negatives, positives, self._tuner.objective, near=current, highest=len(EDGES) - 1
+            negatives, positives, tuner.objective, near=current, lowest=lowest, highest=highest
         )
 
     def _evaluation(

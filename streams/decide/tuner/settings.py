@@ -16,6 +16,8 @@ from driftline.streams.decide.tuner.objective import Objective
 from driftline.streams.lanes import ALL
 from driftline.streams.toml_tables import convert_table
 
+_Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+
 
 class _TunerTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     enabled: bool = True
@@ -24,6 +26,7 @@ class _TunerTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     maturity: str | None = None
     min_labels: Annotated[int, msgspec.Meta(ge=1)] = 100
     min_gain: Annotated[float, msgspec.Meta(ge=0.0)] = 0.03
+    range: tuple[_Share, _Share] = (0.0, 1.0)
     span: str = "28d"
     every: str = "7d"
     expires: str = "30d"
@@ -48,6 +51,8 @@ class TunerSettings(msgspec.Struct, frozen=True, kw_only=True):
         Least number of labelled rows in the span, in both halves together.
     min_gain
         Least relative gain of a recommendation.
+    lowest, highest
+        The smallest and the largest threshold that is recommended (`range`).
     expires_ms
         Time that a recommendation stays open.
     after_rollback_ms
@@ -63,6 +68,8 @@ class TunerSettings(msgspec.Struct, frozen=True, kw_only=True):
     every_ms: int
     min_labels: int
     min_gain: float
+    lowest: float
+    highest: float
     expires_ms: int
     after_rollback_ms: int
 
@@ -126,6 +133,9 @@ def build_tuner(config: ModelConfig, where: str | None = None) -> TunerSettings:
         if table.maturity is None
         else _one_name(table.maturity, "maturity", parse_rung, rungs, where)
     )
+    lowest, highest = table.range
+    if lowest >= highest:
+        raise ValueError(f"{where}.range: {lowest} is not below {highest}")
     lengths = {}
     for field in ("span", "every", "expires", "after_rollback"):
         try:
@@ -141,6 +151,8 @@ def build_tuner(config: ModelConfig, where: str | None = None) -> TunerSettings:
         maturity=maturity,
         min_labels=table.min_labels,
         min_gain=table.min_gain,
+        lowest=lowest,
+        highest=highest,
         span_ms=lengths["span"],
         every_ms=lengths["every"],
         expires_ms=lengths["expires"],
