@@ -10,8 +10,8 @@ CONFIG: Final = """\
 
 [defaults]
 windows = ["5m", "1h", "1d", "7d/1d"]  # a rule without a window reads the smallest with enough rows
-maturity = ["1h", "6h", "1d", "3d"]    # how long the truths had to arrive
-label_horizon = "7d"                   # a prediction without a truth expires after this time
+maturity = ["1h", "6h", "1d"]          # how long the truths had to arrive
+label_horizon = "2d"                   # a prediction without a truth expires after this time
 reference = "7d"                       # drift and degradation compare with the first week
 default_rules = true                   # false: only the rules below
 

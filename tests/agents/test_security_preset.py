@@ -9,8 +9,8 @@ import logging
 import random
 import tomllib
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,12 @@ import driftline
 from driftline.agents.cli.program import driftline as program
 from driftline.agents.configuration import checked_config
 from driftline.schemas.config import load_config
+from driftline.schemas.results import Alert
 from driftline.schemas.times import DAY_MS, HOUR_MS, MINUTE_MS, format_time
 from driftline.streams.decide.tuner import build_tuner
 
 START_MS = 1_772_323_200_000  # 2026-03-01T00:00:00Z
-DAYS, BREAK_DAY, PER_HOUR = 11, 8, 40
+DAYS, BREAK_DAY, PER_HOUR = 5, 3, 40
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ PERFECT = {
     name: Behavior(fpr=0.0, fnr=0.0, latency_ms=each.latency_ms, errors=each.errors)
     for name, each in GOOD.items()
 }
+LATER = {"as expected": GOOD, "worse": BAD, "too good": PERFECT}
+"""By version, how the models behave from the fourth day on."""
 EVERY_MODEL = {
     ("false_positives", "warning"),
     ("latency_expected", "info"),
@@ -71,23 +74,20 @@ def preset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "driftline.toml"
 
 
-def write_log(folder: Path, later: Mapping[str, Behavior]) -> None:
-    """Eleven days of each model; from the ninth day on it behaves as in `later`."""
+def write_log(folder: Path) -> None:
+    """Five days of each version of each model; from the fourth day on it behaves as in `LATER`."""
     chance = random.Random(20_260_301)
     predictions, truths = [], []
     for number in range(DAYS * 24 * PER_HOUR):
         at_ms = START_MS + number * HOUR_MS // PER_HOUR
-        for model, threshold in THRESHOLDS.items():
-            day = (at_ms - START_MS) // DAY_MS
-            behavior = (later if day >= BREAK_DAY else GOOD)[model]
+        is_later = at_ms >= START_MS + BREAK_DAY * DAY_MS
+        for version, model in product(LATER, THRESHOLDS):
+            behavior = (LATER[version] if is_later else GOOD)[model]
             is_anomaly = chance.random() < 0.3
-            is_wrong = chance.random() < (behavior.fnr if is_anomaly else behavior.fpr)
-            base = threshold if is_anomaly != is_wrong else 0.0
-            width = 1 - threshold if base else threshold
             row: dict[str, Any] = {
-                "prediction_id": f"{model}-{number}",
+                "prediction_id": f"{model}-{version}-{number}",
                 "model_name": model,
-                "model_version": "1.0.0",
+                "model_version": version,
                 "timestamp": format_time(at_ms),
                 # An exponential law with this 95 % quantile.
                 "latency_ms": chance.expovariate(3.0 / behavior.latency_ms),
@@ -95,7 +95,10 @@ def write_log(folder: Path, later: Mapping[str, Behavior]) -> None:
             if chance.random() < behavior.errors:
                 predictions.append(row | {"status": "error"})
                 continue
-            predictions.append(row | {"score": base + 0.999 * width * chance.random()})
+            is_wrong = chance.random() < (behavior.fnr if is_anomaly else behavior.fpr)
+            threshold = THRESHOLDS[model]
+            low, high = (threshold, 1.0) if is_anomaly != is_wrong else (0.0, threshold - 0.001)
+            predictions.append(row | {"score": chance.uniform(low, high)})
             truths.append(
                 {
                     "prediction_id": row["prediction_id"],
@@ -108,15 +111,26 @@ def write_log(folder: Path, later: Mapping[str, Behavior]) -> None:
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def fired(preset: Path, folder: Path, later: Mapping[str, Behavior]) -> dict[str, set[Any]]:
-    """By model, rule and severity of each alert, and the day of the first record."""
-    write_log(folder / "log", later)
-    results = driftline.replay(folder / "log", config=preset, out=folder / "out")
-    found: dict[str, set[Any]] = {model: set() for model in GOOD}
-    for alert in results.alerts.structs():
-        assert int(alert.at_ms) > START_MS + BREAK_DAY * DAY_MS, alert.summary
-        found[alert.model_name].add((alert.rule, alert.severity))
-    return found
+@pytest.fixture(scope="module")
+def alerts(preset: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Alert]:
+    """The alerts of a replay; the first two days are the reference, in place of a week."""
+    folder = tmp_path_factory.mktemp("run")
+    write_log(folder / "log")
+    text = preset.read_text()
+    assert text.count('reference = "7d"') == 1
+    config = folder / "driftline.toml"
+    config.write_text(text.replace('reference = "7d"', 'reference = "2d"'))
+    results = driftline.replay(folder / "log", config=config, out=folder / "out")
+    return list(results.alerts.structs())
+
+
+def fired(alerts: list[Alert], version: str, model: str) -> set[tuple[str, str]]:
+    """Rule and severity of the alerts of a version."""
+    return {
+        (alert.rule, alert.severity)
+        for alert in alerts
+        if (alert.model_version, alert.model_name) == (version, model)
+    }
 
 
 def rules_of(preset: Path, model: str) -> set[str]:
@@ -145,20 +159,24 @@ def test_a_preset_is_not_written_over_a_file(preset: Path) -> None:
     assert load_config(preset).models.keys() == GOOD.keys()
 
 
-def test_no_alert_fires_while_the_models_are_as_expected(preset: Path, tmp_path: Path) -> None:
-    assert fired(preset, tmp_path, GOOD) == {model: set() for model in GOOD}
+@pytest.mark.slow
+def test_no_alert_fires_while_the_models_are_as_expected(alerts: list[Alert]) -> None:
+    assert [alert.summary for alert in alerts if alert.model_version == "as expected"] == []
+    begin_ms = START_MS + BREAK_DAY * DAY_MS
+    assert [alert.summary for alert in alerts if int(alert.at_ms) <= begin_ms] == []
 
 
-def test_each_rule_fires_on_its_breach(preset: Path, tmp_path: Path) -> None:
-    found = fired(preset, tmp_path, BAD)
-    for model, expected in BROKEN.items():
-        names = rules_of(preset, model)
-        assert {each for each in found[model] if each[0] in names} == expected
-        assert names - {name for name, _ in expected} == {"accuracy_high"}
+@pytest.mark.slow
+@pytest.mark.parametrize("model", GOOD)
+def test_each_rule_fires_on_its_breach(alerts: list[Alert], preset: Path, model: str) -> None:
+    names = rules_of(preset, model)
+    assert {each for each in fired(alerts, "worse", model) if each[0] in names} == BROKEN[model]
+    assert names - {name for name, _ in BROKEN[model]} == {"accuracy_high"}
 
 
-def test_an_accuracy_above_its_band_is_told(preset: Path, tmp_path: Path) -> None:
-    found = fired(preset, tmp_path, PERFECT)
-    for model in GOOD:
-        names = rules_of(preset, model)
-        assert {each for each in found[model] if each[0] in names} == {("accuracy_high", "info")}
+@pytest.mark.slow
+@pytest.mark.parametrize("model", GOOD)
+def test_an_accuracy_above_its_band_is_told(alerts: list[Alert], preset: Path, model: str) -> None:
+    names = rules_of(preset, model)
+    found = {each for each in fired(alerts, "too good", model) if each[0] in names}
+    assert found == {("accuracy_high", "info")}
