@@ -134,6 +134,25 @@ def test_each_rule_type_is_documented_and_judges_nothing_as_unclear(kind: str) -
             "models.churn.rules[0].below: a threshold needs exactly one",
         ),
         (
+            {"type": "threshold", "metric": "f1", "below": 80},
+            'models.churn.rules[0].below: 80.0 lies outside [0, 1]; "f1" is a share, not a '
+            "percentage",
+        ),
+        (
+            {"type": "error_rate", "warning": 0.2},
+            "models.churn.rules[0].warning: warning 0.2 and critical 0.15 have to ascend",
+        ),
+        (
+            {"type": "latency", "warning_ms": 200.0, "clear_ms": 300.0},
+            "models.churn.rules[0].warning_ms: clear_ms 300.0, warning_ms 200.0 and critical_ms "
+            "5000.0 have to ascend",
+        ),
+        (
+            {"type": "degradation", "warning": 0.03},
+            "models.churn.rules[0].warning: clear 0.04, warning 0.03 and critical 0.1 have to "
+            "ascend",
+        ),
+        (
             {"type": "threshold", "metric": "f1", "below": 0.8, "clear": 0.7},
             "models.churn.rules[0].clear: 0.7 lies where the alert fires",
         ),
