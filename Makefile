@@ -47,9 +47,10 @@ bench: $(VENV)/.dev ## cost per joined pair beside a hand-written ideal
 bench-kafka: $(VENV)/.dev ## the same on a real broker, with latency, restore and memory (about an hour; ARGS="--help")
 	$(BIN)/python -m tests.bench.kafka $(ARGS)
 
-bench-statistics: $(VENV)/.dev ## false alarms and delays of the default rules on performance, silence and shares of features (more than an hour; ARGS="--runs 20" for less)
+bench-statistics: $(VENV)/.dev ## false alarms and delays of the default rules, all together and one by one (more than an hour; ARGS="--runs 20" for less)
 	$(BIN)/python -m tests.bench.statistics $(ARGS)
 	$(BIN)/python -m tests.bench.feature_faults $(ARGS)
+	$(BIN)/python -m tests.bench.all_rules $(ARGS)
 
 chaos: $(VENV)/.dev ## kill workers and broker again and again, then count everything (about an hour; ARGS="--help")
 	$(BIN)/python -m tests.chaos $(ARGS)

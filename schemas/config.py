@@ -25,6 +25,7 @@ from driftline.schemas.config_values import (
     read_duration,
     read_flag,
     read_list,
+    read_number,
     read_share,
     read_string,
     read_table,
@@ -59,6 +60,7 @@ __all__ = [
 
 MAX_RUNGS = 16
 MAX_LAST_N = 10_000
+MAX_FALSE_ALARMS = 1_000
 _STREAM_WIDE = (
     "applies to the whole stream, because all models share its partitions and watermarks; "
     "write it under [run] or [defaults]"
@@ -384,6 +386,13 @@ def _read_prefix(value: Any) -> str:
     return str(value)
 
 
+def _read_budget(value: Any) -> float:
+    number = read_number(value)
+    if not 0.0 < number <= MAX_FALSE_ALARMS:
+        raise ValueError(f"is {describe(value)}, needed more than 0 and at most {MAX_FALSE_ALARMS}")
+    return number
+
+
 MODEL_KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "windows": ("windows", _read_windows),
     "maturity": ("maturity", _read_rungs),
@@ -401,6 +410,7 @@ MODEL_KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "detection_window": ("detection_window", lambda value: parse_window(read_string(value)).name),
     "rules": ("rules", _read_rules),
     "default_rules": ("default_rules", read_flag),
+    "false_alarms_per_year": ("false_alarms_per_year", _read_budget),
     "tuner": ("tuner", lambda value: read_table(value, "")),
     "policy": ("policy", lambda value: read_table(value, "")),
 }

@@ -145,10 +145,16 @@ def integer_between(least: int, most: int) -> Callable[[Any], int]:
     return read
 
 
-def read_share(value: Any) -> float:
-    """A number in [0, 1]."""
+def read_number(value: Any) -> float:
+    """A number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"is {describe(value)}, not a number")
+    return float(value)
+
+
+def read_share(value: Any) -> float:
+    """A number in [0, 1]."""
+    read_number(value)
     if not 0 <= value <= 1:
         raise ValueError(f"is {value}, outside [0, 1]")
     return float(value)

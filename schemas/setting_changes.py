@@ -78,6 +78,7 @@ MODEL: Final[dict[str, Effect]] = {
     "detection_window": "refused",
     "rules": "decides",
     "default_rules": "decides",
+    "false_alarms_per_year": "decides",
     "tuner": "decides",
     "tuner.window": "refused",
     "policy": "decides",

@@ -127,6 +127,9 @@ class ModelConfig(Struct, frozen=True, kw_only=True):
         Tables as written, and their path in the file, for messages.
     default_rules
         Whether the built-in rules apply as well.
+    false_alarms_per_year
+        Budget of false alarms of all default rules together: episodes at warning or above without a
+        change, in each version.
     tuner, tuner_path, policy, policy_path
         As `rules`: how changes are found, and which of them are applied automatically.
     """
@@ -150,6 +153,7 @@ class ModelConfig(Struct, frozen=True, kw_only=True):
     rules: tuple[dict[str, Any], ...] = ()
     rules_path: str = "defaults.rules"
     default_rules: bool = True
+    false_alarms_per_year: float = 1.0
     tuner: dict[str, Any] = {}
     tuner_path: str = "defaults.tuner"
     policy: dict[str, Any] = {}

@@ -36,6 +36,7 @@ VALUES: Final[dict[str, tuple[str, str]]] = {
         '[{ type = "threshold", name = "low", metric = "accuracy", below = 0.8 }]',
     ),
     "models.churn.default_rules": ("true", "false"),
+    "models.churn.false_alarms_per_year": ("1.0", "2.0"),
     "models.churn.tuner": ("{ min_labels = 100 }", "{ min_labels = 50 }"),
     "models.churn.policy": ("{}", "{ auto_apply = true }"),
     "kafka.bootstrap_servers": ('"localhost:9092"', '"127.0.0.1:9092"'),

@@ -147,6 +147,11 @@ def show_alert(
     )
     if latest.runbook_url:
         print_wrapped(f"runbook: {latest.runbook_url}")
+    budget = next(
+        (b for each in reversed(records) if (b := each.details.get("false_alarms_per_year"))), None
+    )
+    if budget is not None:
+        print_wrapped(f"budget of the rule: at most {budget:g} false alarms a year")
     earlier = [
         each
         for each, of_episode in episodes.items()

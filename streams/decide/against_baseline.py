@@ -11,7 +11,7 @@ import msgspec
 from driftline.schemas.results import WHOLE_SHARE, WindowFigures
 from driftline.schemas.times import format_time, parse_time
 from driftline.streams.baseline import Baseline
-from driftline.streams.decide.daily_variance import widened
+from driftline.streams.decide.daily_variance import TAIL, widened
 from driftline.streams.decide.judgement import Judgement, Severity, Situation, judgement_of, rows_of
 from driftline.streams.decide.metric_info import higher_is_better, unit_of
 from driftline.streams.decide.wording import about, figure, headline, interval, share, span
@@ -26,17 +26,21 @@ class Drops(msgspec.Struct, frozen=True):
         (severity, relative change), the less severe first.
     clear
         Largest change at which the alert resolves.
+    tail
+        Probability of a change by chance in one window at which a change counts at its size; None
+        where a change counts at the least size that its 95 % interval allows.
     """
 
     breached: tuple[tuple[Severity, float], ...]
     clear: float
+    tail: float | None = None
 
 
 def judge_against_baseline(
     figures: WindowFigures, situation: Situation, metrics: Sequence[str], drops: Drops
 ) -> Judgement:
     """Judge a breach where even the better end of the interval is worse than the baseline by more
-    than a limit.
+    than a limit; with `Drops.tail`, where the value is, and chance is ruled out.
 
     The interval is `daily_variance.widened`: the variance of the counts, or that between days where
     it is greater, of window and baseline together. The variance between days is the baseline's if
@@ -62,26 +66,34 @@ def judge_against_baseline(
     metric, usual = choice
     plain = judgement_of(figures, "within")
     variance, freedom, source = _daily_variance(baseline, situation, metric)
-    ci = widened(
-        value,
-        figures.ci.get(metric),
-        window_ms=plain.window_end_ms - plain.window_start_ms,
-        baseline_ci=baseline.ci.get(metric),
-        baseline_ms=parse_time(baseline.span[1]) - parse_time(baseline.span[0])
-        if baseline.span
-        else None,
-        daily_variance=variance,
-        freedom=freedom,
-    )
     better = higher_is_better(metric)
+
+    def interval_of(tail: float) -> tuple[float, float]:
+        return widened(
+            value,
+            figures.ci.get(metric),
+            window_ms=plain.window_end_ms - plain.window_start_ms,
+            baseline_ci=baseline.ci.get(metric),
+            baseline_ms=parse_time(baseline.span[1]) - parse_time(baseline.span[0])
+            if baseline.span
+            else None,
+            daily_variance=variance,
+            freedom=freedom,
+            tail=tail,
+        )
 
     def worse_by(level: float) -> float:
         return (usual - level if better else level - usual) / usual
 
-    surely = worse_by(ci[1] if better else ci[0])
+    ci, change = interval_of(TAIL), worse_by(value)
+    if drops.tail is None:
+        surely = worse_by(ci[1] if better else ci[0])
+    else:
+        low, high = interval_of(drops.tail)
+        surely = change if worse_by(high if better else low) > 0.0 else 0.0
     beyond = [(severity, drop) for severity, drop in drops.breached if surely > drop]
     severity, drop = beyond[-1] if beyond else drops.breached[0]
-    change, unit = worse_by(value), unit_of(metric)
+    unit = unit_of(metric)
     cleared = not beyond and change <= drops.clear
     if beyond:
         moved = "fell to" if better else "rose to"

@@ -80,6 +80,8 @@ def alert_of(
         texts = [judged.parts[name].text for name in joined]
         tail += f"; new since it fired on {moment(state.starts_at_ms)}: {listed(texts)}"
         details = details | {"joined": list(joined)}
+    if rule.budget is not None and not is_resolved:
+        details = details | {"false_alarms_per_year": rule.budget}
     if first is not None:
         other, since_ms = first[0], first[1].starts_at_ms
         tail += f"; it probably has one cause with {other}, which fired on {moment(since_ms)}"

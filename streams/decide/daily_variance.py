@@ -8,7 +8,9 @@ an interval from counts alone would raise false alarms.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from math import sqrt
+from statistics import NormalDist
 
 import msgspec
 
@@ -17,6 +19,7 @@ from driftline.schemas.times import DAY_MS
 KEPT_DAYS = 28
 _MIN_DAYS = 5
 _Z = 1.959963984540054
+TAIL = 0.025
 
 
 class Days(msgspec.Struct, frozen=True):
@@ -74,8 +77,9 @@ def widened(
     baseline_ms: int | None,
     daily_variance: float | None,
     freedom: int,
+    tail: float = TAIL,
 ) -> tuple[float, float]:
-    """95 % interval of a window's value for a comparison with a baseline.
+    """Interval of a window's value for a comparison with a baseline.
 
     The variance of each side is that of its counts (from its interval) or the variance between days
     over its number of days, whichever is greater; the variances of the two sides add up. Days count
@@ -89,6 +93,8 @@ def widened(
         Length of the window and of the baseline's span.
     daily_variance, freedom
         Variance between single days and its degrees of freedom; None uses the counts alone.
+    tail
+        Probability of a value beyond each end; that of a 95 % interval by default.
 
     Examples
     --------
@@ -112,17 +118,18 @@ def widened(
         )
         return max(from_counts, from_days)
 
-    factor = _Z if daily_variance is None else student_975(freedom)
+    factor = _normal(tail) if daily_variance is None else student(freedom, tail)
     half = factor * sqrt(one_side(ci, window_ms) + one_side(baseline_ci, baseline_ms))
     return value - half, value + half
 
 
-def student_975(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t, within 0.2 % from 4 degrees of freedom on.
+def student(freedom: int, tail: float = TAIL) -> float:
+    """The quantile of Student's t that is exceeded with a probability of `tail`: within 0.2 % from
+    4 degrees of freedom on for 2.5 %, within 2 % from 20 on for 0.01 %.
 
     Examples
     --------
-    >>> [round(student_975(freedom), 2) for freedom in (4, 6, 24, 1000)]
+    >>> [round(student(freedom), 2) for freedom in (4, 6, 24, 1000)]
     [2.78, 2.45, 2.06, 1.96]
 
     References
@@ -130,8 +137,8 @@ def student_975(freedom: int) -> float:
     M. Abramowitz, I. A. Stegun (1964), Handbook of Mathematical Functions, 26.7.5.
     """
     if freedom < 1:
-        raise ValueError(f"student_975: needed at least 1 degree of freedom, got {freedom}")
-    z, v = _Z, freedom
+        raise ValueError(f"student: needed at least 1 degree of freedom, got {freedom}")
+    z, v = _normal(tail), freedom
     return (
         z
         + (z**3 + z) / (4 * v)
@@ -139,3 +146,9 @@ def student_975(freedom: int) -> float:
         + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
         + (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / (92160 * v**4)
     )
+
+
+@lru_cache(maxsize=256)
+def _normal(tail: float) -> float:
+    """The quantile of the normal distribution that is exceeded with a probability of `tail`."""
+    return _Z if tail == TAIL else NormalDist().inv_cdf(1.0 - tail)

@@ -189,6 +189,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
         Traffic by hour, of a rule that reads it; None before the first window.
     labels_upto_ms
         Time up to which labels have been counted.
+    segments
+        Number of segments of the version that the rule judges, this one included.
     performance_moved
         Whether a rule on the performance of this version is in breach or firing; None if none has
         judged it yet.
@@ -202,6 +204,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     label_feed: LabelFeed | None = None
     hours: HourlyTraffic | None = None
     labels_upto_ms: int = -1
+    segments: int = 1
     performance_moved: bool | None = None
 
 

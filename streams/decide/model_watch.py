@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -27,6 +28,7 @@ from driftline.streams.decide.alert_lifecycle import (
     resolved,
 )
 from driftline.streams.decide.daily_variance import Days
+from driftline.streams.decide.detectors.level_evidence import LevelEvidence
 from driftline.streams.decide.detectors.rate_history import RateHistory
 from driftline.streams.decide.fitting_window import FittingWindow
 from driftline.streams.decide.joint_alerts import JointAlerts
@@ -40,6 +42,7 @@ from driftline.streams.decide.judgement import (
     shift_of,
 )
 from driftline.streams.decide.label_feed import LabelFeed
+from driftline.streams.decide.level_rule import LevelRule
 from driftline.streams.decide.open_alerts import OpenAlerts
 from driftline.streams.decide.rule import MetricRule, Rule, SequentialRule
 from driftline.streams.decide.rule_index import RuleIndex
@@ -259,6 +262,7 @@ class ModelWatch:
             label_feed=series.label_feed,
             hours=self._hours(version, measurement.segment).hours if rule.reads_hours else None,
             labels_upto_ms=self._model.labels_upto_ms,
+            segments=self._judged_segments(rule, version),
             performance_moved=self._performance_moved(version)
             if rule.reads in ("drift", "tuning")
             else None,
@@ -268,6 +272,9 @@ class ModelWatch:
             histories = self._histories(version, measurement.segment)
             history = histories.get(rule.name, RateHistory())
             histories[rule.name], judged = rule.judge_next(measurement, situation, history)
+        elif isinstance(rule, LevelRule) and isinstance(measurement, WindowFigures):
+            evidence = series.levels.get(rule.name, LevelEvidence())
+            series.levels[rule.name], judged = rule.judge_next(measurement, situation, evidence)
         else:
             judged = rule.judge(measurement, situation)
         if judged is None or (judged.verdict == "unclear" and rule.name not in series.alerts):
@@ -331,8 +338,10 @@ class ModelWatch:
             yield from self._drop_alerts(
                 series, version, segment, removed, "The rule is no longer in force"
             )
-        for name in [name for name in series.fits if name not in self._index.rules]:
-            del series.fits[name]
+        by_rule: dict[str, Any]
+        for by_rule in (series.fits, series.levels):
+            for name in [name for name in by_rule if name not in self._index.rules]:
+                del by_rule[name]
 
     def _fit_windows(
         self, rules: Sequence[MetricRule], figures: WindowFigures, series: WatchedSeries
@@ -475,6 +484,11 @@ class ModelWatch:
         if self._model.in_production:
             return version in self._model.in_production
         return self._version(version).last_ms == self._model.last_ms
+
+    def _judged_segments(self, rule: Rule, version: str) -> int:
+        if rule.budget is None or not rule.segment.endswith("=*"):
+            return 1
+        return sum(rule.applies_to(segment) for segment in self._version(version).segments)
 
     def _performance_moved(self, version: str) -> bool | None:
         alerts = self._series(version, ALL).alerts

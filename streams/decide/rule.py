@@ -17,6 +17,7 @@ from driftline.schemas.settings import ModelConfig, Window, parse_rung, parse_wi
 from driftline.schemas.times import DAY_MS, HOUR_MS, parse_duration
 from driftline.streams.decide.alert_lifecycle import Run
 from driftline.streams.decide.detectors.rate_history import RateHistory
+from driftline.streams.decide.false_alarm_budget import part_of
 from driftline.streams.decide.judgement import (
     Judgement,
     Measurement,
@@ -128,7 +129,18 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                 f'"{self.segment}" is neither "all" nor of a dimension that is kept '
                 f"(segments: {known})",
             )
-        return msgspec.structs.replace(self, name=self.name or self.kind)
+        part = {}
+        if "false_alarms" in self.__struct_fields__ and self.budget is None:
+            part["false_alarms"] = part_of(self.kind, config)
+        return msgspec.structs.replace(self, name=self.name or self.kind, **part)
+
+    @property
+    def budget(self) -> float | None:
+        """Mean number of false alarms a year that the bound rule may have, over all segments; None
+        for a rule without such a budget.
+        """
+        budget: float | None = getattr(self, "false_alarms", None)
+        return budget
 
     def check_beside(self, rules: Mapping[str, Rule]) -> None:
         """Check the bound rule beside all rules of the model, by name.
@@ -309,6 +321,11 @@ class SequentialRule(
         raise NotImplementedError(f"{type(self).__name__} needs a method accepted(history)")
 
 
+def step_of(window: str, config: ModelConfig) -> int | None:
+    """Distance from window to window in ms; None for one that is not configured."""
+    return next((each.step_ms for each in config.windows if each.name == window), None)
+
+
 def windows_by_size(config: ModelConfig) -> tuple[str, ...]:
     """All windows, the smallest first."""
     return tuple(window.name for window in sorted(config.windows, key=_size))
@@ -336,15 +353,19 @@ def window_of_a_day(config: ModelConfig) -> str:
     return max(short, key=_size).name if short else smallest_window(config)
 
 
+def smallest_tumbling_window(config: ModelConfig) -> str | None:
+    """The smallest window that overlaps with no other of its kind; None without one."""
+    tumbling = [window for window in config.windows if window.size_ms == window.step_ms]
+    return min(tumbling, key=_size).name if tumbling else None
+
+
 def tumbling_window_of_a_day(config: ModelConfig) -> str | None:
     """The largest tumbling window that divides a day, or the smallest tumbling one; None without
     tumbling windows.
     """
     tumbling = [window for window in config.windows if window.size_ms == window.step_ms]
     parts = [window for window in tumbling if DAY_MS % window.size_ms == 0]
-    if parts:
-        return max(parts, key=_size).name
-    return min(tumbling, key=_size).name if tumbling else None
+    return max(parts, key=_size).name if parts else smallest_tumbling_window(config)
 
 
 def window_of_hours(config: ModelConfig) -> str | None:

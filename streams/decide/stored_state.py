@@ -19,6 +19,7 @@ from driftline.streams.baseline import Baseline
 from driftline.streams.decide.activity import Activity
 from driftline.streams.decide.alert_lifecycle import AlertState
 from driftline.streams.decide.daily_variance import Days
+from driftline.streams.decide.detectors.level_evidence import LevelEvidence
 from driftline.streams.decide.detectors.rate_history import RateHistory
 from driftline.streams.decide.fitting_window import FittingWindow
 from driftline.streams.decide.hourly_traffic import HourlyTraffic
@@ -85,8 +86,8 @@ class WatchedModel(msgspec.Struct, omit_defaults=True):
     silences
         Those that are not over, by id.
     settings
-        Rules, default_rules, tuner and policy in force, by key, once they were changed while the
-        model was counted; None for those of the configuration.
+        Rules, default_rules, false_alarms_per_year, tuner and policy in force, by key, once they
+        were changed while the model was counted; None for those of the configuration.
     levels
         What commands have set of rules, by name of the rule.
     """
@@ -121,6 +122,8 @@ class WatchedSeries(msgspec.Struct, omit_defaults=True):
         None before the first label, and where no rule reads it.
     fits
         By name of a rule with least numbers of rows, the window that it reads.
+    levels
+        By name of a rule on a share above a level.
     """
 
     alerts: dict[str, AlertState] = {}
@@ -129,6 +132,7 @@ class WatchedSeries(msgspec.Struct, omit_defaults=True):
     accepted: dict[str, dict[str, Baseline]] = {}
     label_feed: LabelFeed | None = None
     fits: dict[str, FittingWindow] = {}
+    levels: dict[str, LevelEvidence] = {}
 
 
 class WatchedHistories(msgspec.Struct, omit_defaults=True):

@@ -371,6 +371,13 @@ def test_alert_show_has_every_record_of_the_episode(out):
     assert "third" not in text
 
 
+def test_alert_show_states_the_budget_of_the_rule(out):
+    details = {"false_alarms_per_year": 0.25}
+    write(out, "alerts", alert("third", status="firing", details=details))
+    assert "at most 0.25 false alarms a year" in shown(out, "alerts", "show", "third")
+    assert "false alarms" not in shown(out, "alerts", "show", "first")
+
+
 def test_alert_show_names_the_episodes_that_probably_have_the_same_cause(tmp_path):
     (tmp_path / "run.json").write_text('{"config": "abc"}')
     cause = alert("moved", status="resolved", ends_at=DAY.format(9))

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from driftline.streams.decide.detectors.rate_history import BASELINE_DAYS
+from tests.bench.all_rules import false_alarms, first_alert, upper_limit
 from tests.bench.feature_faults import FAULTS, Fault, episodes, models
+from tests.bench.simulated_figures import Service, days_of
 from tests.bench.simulated_outcomes import Case, simulated
 from tests.bench.statistics import alarms, cusum_of, first_alarm, lorden
 
@@ -81,6 +83,20 @@ def test_large_falls_are_found_within_days_and_quiet_models_are_quiet() -> None:
     changed = Case(labels=200, error_after=0.35, change_day=60, inflation=3.0)
     delays = [first_alarm(*simulated(changed, 100, rng)) - 60 for _ in range(10)]
     assert 0 < np.median(delays) <= 10 < inf, f"seed {SEED}"
+
+
+def test_the_limit_of_a_poisson_mean_by_its_probabilities() -> None:
+    # exp(-2.996) = 0.05; with 2 events exp(-m) (1 + m + m^2 / 2) = 0.05 at 6.296.
+    assert [round(upper_limit(count), 3) for count in (0, 2)] == [2.996, 6.296]
+
+
+def test_a_service_that_does_not_change_is_quiet_and_one_that_does_is_alarmed_about() -> None:
+    rng = np.random.default_rng(SEED)
+    assert false_alarms(days_of(Case(labels=200), 60, rng)).total() <= 1, f"seed {SEED}"
+    broken = Service(event_errors=0.5)
+    day = first_alert(days_of(Case(labels=200), 44, rng, after=(40, broken)), "error_rate")
+    # Half of the predictions in error: 0.28 nats a row of 8.8 nats, 31 rows or four hours.
+    assert 40 < day < 41, f"seed {SEED}"
 
 
 @pytest.mark.parametrize(

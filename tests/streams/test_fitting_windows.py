@@ -19,7 +19,7 @@ from tests.streams.figures import START_MS, traffic
 SEED = 11
 WEEK = 7 * DAY_MS
 BY_DAY = range(7, 21)
-RULES = ({"type": "error_rate", "for": 1},)
+RULES = ({"type": "threshold", "name": "error_rate", "metric": "error_rate", "above": 0.05},)
 
 
 def days_of_traffic(

@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from driftline.schemas.settings import ModelConfig, parse_window
-from driftline.schemas.times import DAY_MS
+from driftline.schemas.settings import parse_window
+from driftline.streams.decide.false_alarm_budget import part_of, windows_a_year
 from driftline.streams.decide.judgement import (
     SHARES,
     DriftWindow,
@@ -25,8 +25,6 @@ from driftline.streams.decide.shifted_targets import (
     rank_of,
 )
 from driftline.streams.decide.wording import listed, span, subject
-
-YEAR_DAYS = 365.25
 
 
 class DataQualityRule(
@@ -50,18 +48,20 @@ class DataQualityRule(
     Parameters
     ----------
     false_alarms
-        Budget: mean number of windows a year with a false shift, over all features.
+        Budget: mean number of windows a year with a false shift, over all features and segments; by
+        default its part of `false_alarms_per_year`.
     targets
         Features to judge, such as "feature:age"; all by default.
 
     Examples
     --------
+    >>> from driftline.schemas.settings import ModelConfig
     >>> DataQualityRule(targets=("feature:age",)).bound(ModelConfig()).name
     'data_quality'
     """
 
     for_: int | str = msgspec.field(default=2, name="for")
-    false_alarms: Positive = 0.25
+    false_alarms: Positive | None = None
     targets: tuple[str, ...] = ()
 
     reads: ClassVar[Literal["metrics", "drift"]] = "drift"
@@ -74,7 +74,7 @@ class DataQualityRule(
             raise TypeError(f"{self.kind}: reads drift, got {type(measurement).__name__}")
         judged = judged_shifts(measurement, self.targets)
         shares = [shift for shift in judged if shift.method in SHARES]
-        limit = self.false_alarms / (_windows_a_year(situation.config) * max(len(shares), 1))
+        limit = self._budget_of_a_window(situation) / max(len(shares), 1)
         shifted = [shift for shift in shares if rank_of(shift)]
         sure = [shift for shift in shifted if shift.p_value is not None and shift.p_value <= limit]
         parts = parts_of(sure)
@@ -94,11 +94,15 @@ class DataQualityRule(
             details={
                 "targets": {target: LEVELS[part.rank] for target, part in parts.items()},
                 "p_value_limit": limit,
-                "false_alarms_per_year": self.false_alarms,
             },
             usual_losses=measurement.reference_losses,
             parts=parts,
         )
+
+    def _budget_of_a_window(self, situation: Situation) -> float:
+        part = part_of(self.kind, situation.config, self.false_alarms)
+        step_ms = parse_window(situation.config.detection_window).step_ms
+        return part / windows_a_year(step_ms, situation.segments)
 
 
 def _finding(who: str, when: str, texts: list[str]) -> str:
@@ -106,7 +110,3 @@ def _finding(who: str, when: str, texts: list[str]) -> str:
         return f"The features of {who} are as complete as in the reference again over {when}"
     features = "Values of a feature" if len(texts) == 1 else f"Values of {len(texts)} features"
     return f"{features} of {who} are not as in the reference over {when} ({listed(texts)})"
-
-
-def _windows_a_year(config: ModelConfig) -> float:
-    return YEAR_DAYS * DAY_MS / parse_window(config.detection_window).step_ms

@@ -13,6 +13,7 @@ from driftline.schemas.settings import ModelConfig
 from driftline.schemas.times import DAY_MS, format_time, parse_duration
 from driftline.streams.decide.detectors import rate_history
 from driftline.streams.decide.detectors.rate_history import BASELINE_DAYS, Finding, RateHistory
+from driftline.streams.decide.false_alarm_budget import part_of, windows_a_year
 from driftline.streams.decide.judgement import (
     Judgement,
     Severity,
@@ -29,7 +30,6 @@ from driftline.streams.decide.rule import (
 )
 from driftline.streams.decide.wording import about, figure, headline, interval, moment, share
 
-YEAR_DAYS = 365.25
 LEAST_BASELINE_DAYS = 7
 RECOVERED = 20.0
 """Bayes factor of a rise at which an alert resolves."""
@@ -52,14 +52,15 @@ class PerformanceDropRule(
     are compared with them, with the uncertainty of both and the variance between days
     (`detectors/change_evidence.py`, `detectors/dispersion.py`). The evidence is summed over all
     these days, the Shiryaev-Roberts statistic, which grows by one a day without change; the alert
-    fires at 365 / `false_alarms`. It resolves when a Bayes factor of 20 says that the same share
-    rose again, to within `clear` of the baseline, or when the loss since the change is at most
-    `clear`.
+    fires at 365 / `false_alarms`, times the number of segments that it judges. It resolves when a
+    Bayes factor of 20 says that the same share rose again, to within `clear` of the baseline, or
+    when the loss since the change is at most `clear`.
 
     Parameters
     ----------
     false_alarms
-        Budget: mean number of false alarms a year.
+        Budget: mean number of false alarms a year, over all classes and segments; by default its
+        part of `false_alarms_per_year`.
     baseline
         Days with labels before the first judgement, as a duration of whole days. By default as many
         as the reference of drift has, at least 7 and at most 30.
@@ -95,7 +96,7 @@ class PerformanceDropRule(
     Journal of Quality Technology 35, 355-366.
     """
 
-    false_alarms: Positive = 0.25
+    false_alarms: Positive | None = None
     baseline: str | None = None
     warning: Positive = 0.05
     critical: Positive = 0.10
@@ -130,10 +131,10 @@ class PerformanceDropRule(
         """Days with labels that the baseline has at least."""
         return BASELINE_DAYS if self.baseline is None else parse_duration(self.baseline) // DAY_MS
 
-    @property
-    def log_threshold(self) -> float:
-        """Logarithm of the statistic at which the alert fires."""
-        return log(YEAR_DAYS / self.false_alarms)
+    def limit(self, situation: Situation) -> float:
+        """The statistic at which the alert fires."""
+        part = part_of(self.kind, situation.config, self.false_alarms)
+        return windows_a_year(DAY_MS, situation.segments) / part
 
     def judge_next(
         self, figures: WindowFigures, situation: Situation, history: RateHistory
@@ -160,36 +161,37 @@ class PerformanceDropRule(
         )
         if not closed or history.before is None:
             return history, None
+        limit = self.limit(situation)
         if history.changed_ms is None:
-            return self._without_change(figures, history)
-        return self._with_change(figures, history)
+            return self._without_change(figures, history, limit)
+        return self._with_change(figures, history, limit)
 
     def accepted(self, history: RateHistory) -> RateHistory:
         """The history whose baseline begins with the open change."""
         return rate_history.accepted(history)
 
     def _without_change(
-        self, figures: WindowFigures, history: RateHistory
+        self, figures: WindowFigures, history: RateHistory, limit: float
     ) -> tuple[RateHistory, Judgement | None]:
-        found = rate_history.fall(history, self.log_threshold)
+        found = rate_history.fall(history, log(limit))
         if found is None or found.fall.loss < self.warning:
             return history, judgement_of(figures, "within")
         changed = rate_history.with_change(history, found)
-        return changed, self._judgement(figures, changed, found, "breach", 0)
+        return changed, self._judgement(figures, changed, found, "breach", 0, limit)
 
     def _with_change(
-        self, figures: WindowFigures, history: RateHistory
+        self, figures: WindowFigures, history: RateHistory, limit: float
     ) -> tuple[RateHistory, Judgement]:
         since = rate_history.fall_since_change(history)
         back = rate_history.recovery(history, since.fall.stream, log(RECOVERED))
         if back is not None and back.fall.loss <= self.clear:
-            judged = self._judgement(figures, history, back, "clear", back.block)
+            judged = self._judgement(figures, history, back, "clear", back.block, limit)
             return rate_history.without_change(history, back.block), judged
         if since.fall.loss <= self.clear:
-            judged = self._judgement(figures, history, since, "clear", 0)
+            judged = self._judgement(figures, history, since, "clear", 0, limit)
             return rate_history.without_change(history), judged
         verdict: Verdict = "breach" if since.fall.loss >= self.warning else "within"
-        return history, self._judgement(figures, history, since, verdict, 0)
+        return history, self._judgement(figures, history, since, verdict, 0, limit)
 
     def _judgement(
         self,
@@ -198,6 +200,7 @@ class PerformanceDropRule(
         found: Finding,
         verdict: Verdict,
         first: int,
+        limit: float,
     ) -> Judgement:
         """The judgement of what was found; `first` is the first block since then."""
         size = found.fall
@@ -211,8 +214,7 @@ class PerformanceDropRule(
         if verdict != "clear":
             details |= {
                 "statistic": exp(min(found.log_statistic, 700.0)),
-                "statistic_limit": YEAR_DAYS / self.false_alarms,
-                "false_alarms_per_year": self.false_alarms,
+                "statistic_limit": limit,
             }
         return msgspec.structs.replace(
             judgement_of(figures, verdict),

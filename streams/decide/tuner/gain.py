@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from driftline.streams.decide.daily_variance import student_975
+from driftline.streams.decide.daily_variance import student
 from driftline.streams.decide.tuner.best_threshold import Ints
 from driftline.streams.decide.tuner.objective import Floats, Objective
 
@@ -155,7 +155,7 @@ def gain_of(
     half = 1.959963984540054 * sqrt(float(shares @ influence**2) / n)
     if blocks > 1:
         between = float(((six @ influence) ** 2).sum()) * blocks / (blocks - 1)
-        half = max(half, student_975(blocks - 1) * sqrt(between) / n)
+        half = max(half, student(blocks - 1) * sqrt(between) / n)
     gain = judge.better_by(earlier, later)
     return Gain(
         earlier,
