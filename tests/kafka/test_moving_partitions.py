@@ -17,7 +17,8 @@ from driftline.schemas.config import parse_config
 class Broker:
     """A connection whose clients refuse some requests before they answer."""
 
-    settings = parse_config("").kafka
+    config = parse_config("")
+    settings = config.kafka
 
     def __init__(self, *codes: int) -> None:
         self._codes = list(codes)
