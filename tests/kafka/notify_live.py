@@ -26,7 +26,7 @@ from driftline.streams.stage import Record
 
 KAFKA = 'input_partitions = 2\npartitions = 2\nsession_timeout = "6s"\nstatic_member = "one"'
 AT_ONCE = 'group_wait = "0s"\ndelay = { warning = "0s" }\nrate_limit = "100000/1s"'
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 
 
 def channels(urls: Mapping[str, str], *, more: str = "", settings: str = AT_ONCE) -> str:

@@ -163,7 +163,7 @@ def _wait(event: threading.Event) -> None:
 
 def test_worker_that_ends_waits_for_the_send_under_way(names: Names, tmp_path: Path) -> None:
     with inbox() as own:
-        own.before_answer = lambda _: time.sleep(1.5)
+        own.before_answer = lambda _: time.sleep(0.7)
         with worker_of(names, tmp_path, channels({"ops": own.url("/ops")})) as (worker, connection):
             write(connection, [firing("f1_low")])
             eventually(lambda: own.under_way == 1, lambda: "nothing is sent")
@@ -254,14 +254,22 @@ def test_another_worker_takes_over_from_a_killed_one(names: Names, tmp_path: Pat
             alert = firing("f1_low")
             write(connection, [alert])
             got(own, "/ops", "firing")
-            (owner,) = (each for each in workers if 0 in each.tasks("downstream"))
-            owner.kill()
+            owners: list[WorkerProcess] = []
+
+            def is_owned() -> bool:
+                owners[:] = [each for each in workers if 0 in each.tasks("downstream")]
+                return len(owners) == 1
+
+            eventually(is_owned, lambda: [each.readiness() for each in workers])
+            owners[0].kill()
             write(connection, [resolved(alert)])
             got(own, "/ops", "firing", "resolved")
         finally:
             for worker in workers:
                 worker.kill()
-    assert list(own.requests["/ops"].values()) == [1, 1]
+    # The result of the first may not have been committed before the kill: then it came twice.
+    assert len(own.requests["/ops"]) == 2
+    assert own.changed == []
 
 
 def test_broker_that_is_killed_and_restarted_costs_no_notification(
@@ -347,7 +355,7 @@ def test_acknowledgement_by_command_stops_the_escalation_of_a_live_alert(
         text = 'run.clock = "data"\n' + (tmp_path / "driftline.toml").read_text()
         text += channels(
             {"ops": own.url("/ops")},
-            settings=f'{AT_ONCE}\nescalate_after = "20s"\nescalate_from = "warning"',
+            settings=f'{AT_ONCE}\nescalate_after = "45s"\nescalate_from = "warning"',
         )
         text += (
             '[notifications.channels.boss]\ntype = "webhook"\nlevel = 2\nmin_severity = "warning"\n'
@@ -367,8 +375,8 @@ def test_acknowledgement_by_command_stops_the_escalation_of_a_live_alert(
             told_s = time.monotonic()
             taken = console.act("ack", fired["fingerprint"], "--reason", "on it")
             assert taken.exit_code == 0, taken.output
-            assert time.monotonic() < told_s + 18, "too late for this test"
-            time.sleep(max(0.0, told_s + 30 - time.monotonic()))
+            assert time.monotonic() < told_s + 43, "too late for this test"
+            time.sleep(max(0.0, told_s + 55 - time.monotonic()))
             assert own.kinds("/boss", fired["alert_id"]) == []
 
             again = console.act("unack", fired["fingerprint"], "--reason", "not me")
