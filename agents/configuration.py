@@ -1,5 +1,5 @@
-"""A configuration checked as a whole: the file by `schemas`, its rules, tuners and policies by
-`streams`, its channels by `notify`.
+"""A configuration checked as a whole: the file by `schemas`, its rules, tuners, policies and
+responses by `streams`, its channels by `notify`.
 
 `schemas` does not know the types of plug-ins, so their tables are built here once before a run
 starts; an error in them names its key as for any other key of the file.
@@ -19,6 +19,7 @@ from driftline.streams.decide import build_rules
 from driftline.streams.decide.tuner import build_tuner
 from driftline.streams.measure.stage import check_metrics
 from driftline.streams.registry.policy import build_policy
+from driftline.streams.registry.response import build_responses, require_rules
 
 ConfigSource: TypeAlias = str | PathLike[str] | Mapping[str, Any] | Config | None
 """A configuration file, its tables as nested dictionaries, settings, or None for the defaults."""
@@ -48,8 +49,12 @@ def checked_config(source: ConfigSource) -> Config:
     try:
         check_metrics(config, [metric.name for metric in metric_plugins()])
         for model in (config.defaults, *config.models.values()):
-            for build in (build_rules, build_tuner, build_policy):
+            for build in (build_tuner, build_policy):
                 build(model)
+            rules, responses = build_rules(model), build_responses(model)
+            # Inherited responses may be for rules that other models have.
+            if model is config.defaults or model.responses_path != config.defaults.responses_path:
+                require_rules(responses, model, [rule.name for rule in rules])
     except ValueError as error:
         where, _, message = str(error).partition(": ")
         raise ConfigError(config.path, where, message) from error

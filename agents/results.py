@@ -26,6 +26,7 @@ from driftline.agents.output_folder import (
     read_records,
     read_run,
 )
+from driftline.schemas.actions import Action
 from driftline.schemas.alert_commands import AlertEvent
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.notifications import Notification
@@ -44,6 +45,7 @@ from driftline.schemas.results import (
     encode,
 )
 from driftline.schemas.topics import (
+    ACTIONS,
     ALERT_EVENTS,
     ALERTS,
     DRIFT,
@@ -308,6 +310,11 @@ class Results:
     def alert_events(self) -> Table[AlertEvent]:
         """What people did about alerts, and commands that were rejected."""
         return self._table(ALERT_EVENTS, AlertEvent)
+
+    @property
+    def actions(self) -> Table[Action]:
+        """What alerts led to by themselves, and what was not done and why."""
+        return self._table(ACTIONS, Action)
 
     @property
     def registry_events(self) -> Table[RegistryEvent]:

@@ -1,8 +1,8 @@
 """Reads and checks `driftline.toml`.
 
 Every key is checked; messages name the file and the key's path in it. The settings themselves are
-`settings.py`. The parameters of rules, tuners and policies are checked in `streams`, which knows
-their types.
+`settings.py`. The parameters of rules, tuners, policies and responses are checked in `streams`,
+which knows their types.
 """
 
 import re
@@ -203,9 +203,7 @@ def _choose_pane_ms(windows: Iterable[Window]) -> int:
 def _build_model(table: dict[str, Any], where: str, base: ModelConfig) -> ModelConfig:
     """`base` with the values of `table`; checks the keys that depend on each other."""
     values = read_values(table, MODEL_KEYS, where)
-    if "rules" in values:
-        values["rules_path"] = f"{where}.rules"
-    for key in ("tuner", "policy"):
+    for key in ("rules", "tuner", "policy", "responses"):
         if key in values:
             values[f"{key}_path"] = f"{where}.{key}"
     model = msgspec.structs.replace(base, **values)
@@ -373,6 +371,12 @@ def _read_rules(value: Any) -> tuple[dict[str, Any], ...]:
     return tuple(value)
 
 
+def _read_responses(value: Any) -> tuple[dict[str, Any], ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"is {describe(value)}, not a list of tables ([[...responses]])")
+    return tuple(read_table(table, f"[{i}]") for i, table in enumerate(value))
+
+
 def _read_lanes(value: Any) -> tuple[str, ...]:
     chosen = read_list(value, one_of(*LANES), least=1)
     return tuple(lane for lane in LANES if lane in chosen)
@@ -413,6 +417,7 @@ MODEL_KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "false_alarms_per_year": ("false_alarms_per_year", _read_budget),
     "tuner": ("tuner", lambda value: read_table(value, "")),
     "policy": ("policy", lambda value: read_table(value, "")),
+    "responses": ("responses", _read_responses),
 }
 """Keys of [defaults] and of a model's table: key -> attribute of `ModelConfig`, reader."""
 

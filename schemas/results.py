@@ -673,9 +673,9 @@ class RegistryEffect(Struct, kw_only=True, omit_defaults=True):
     frontier
         1970 where nothing of the model had been counted yet.
     settings
-        What is in force: of a model its rules, default_rules, false_alarms_per_year, tuner and
-        policy; of the program all settings that results depend on. Null for an effect of a registry
-        revision.
+        What is in force: of a model its rules, default_rules, false_alarms_per_year, tuner, policy
+        and responses; of the program all settings that results depend on. Null for an effect of a
+        registry revision.
     settings_before
         What was in force until then, of a model.
     """

@@ -82,6 +82,7 @@ MODEL: Final[dict[str, Effect]] = {
     "tuner": "decides",
     "tuner.window": "refused",
     "policy": "decides",
+    "responses": "decides",
 }
 """Effect of each key of [defaults] and [models.NAME], for a model that was counted; a model that
 was not can have any. `tuner.window` apart, because stage 2 announces histograms by it.
@@ -227,12 +228,18 @@ def decisions_of(settings: Mapping[str, Any], model: str) -> dict[str, Any]:
         A result of `recorded_settings`.
     """
     resolved = _resolved(settings, model)
-    return {key: resolved[key] for key in DECISIONS}
+    return {key: resolved[key] for key in DECISIONS if key in resolved}
 
 
 def with_decisions(model: ModelConfig, decisions: Mapping[str, Any]) -> ModelConfig:
     """A model's settings with other `decisions_of`."""
-    return msgspec.structs.replace(model, **dict(decisions) | {"rules": tuple(decisions["rules"])})
+    return msgspec.structs.replace(
+        model,
+        **{
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in decisions.items()
+        },
+    )
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

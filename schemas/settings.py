@@ -1,7 +1,7 @@
 """The settings of the stream as a whole and of each model.
 
-Reading and checking `driftline.toml` is `config.py`. Rules, tuners and policies stay plain tables
-here; `streams` knows their types.
+Reading and checking `driftline.toml` is `config.py`. Rules, tuners, policies and responses stay
+plain tables here; `streams` knows their types.
 """
 
 from hashlib import sha256
@@ -132,6 +132,8 @@ class ModelConfig(Struct, frozen=True, kw_only=True):
         change, in each version.
     tuner, tuner_path, policy, policy_path
         As `rules`: how changes are found, and which of them are applied automatically.
+    responses, responses_path
+        As `rules`: which actions alerts lead to by themselves.
     """
 
     windows: tuple[Window, ...] = tuple(parse_window(text) for text in ("1h", "1d", "7d/1d"))
@@ -158,6 +160,8 @@ class ModelConfig(Struct, frozen=True, kw_only=True):
     tuner_path: str = "defaults.tuner"
     policy: dict[str, Any] = {}
     policy_path: str = "defaults.policy"
+    responses: tuple[dict[str, Any], ...] = ()
+    responses_path: str = "defaults.responses"
 
     def rungs_for(self, window: Window) -> tuple[int, ...]:
         """Indexes into `maturity` of the rungs at which a window is emitted; the last one is final.

@@ -5,6 +5,7 @@ Creating and checking them on a broker is left to `agents`.
 
 from msgspec import Struct
 
+from driftline.schemas.actions import Action
 from driftline.schemas.alert_commands import AlertCommand, AlertEvent
 from driftline.schemas.events import GroundTruth, Prediction, Tick
 from driftline.schemas.notifications import Notification
@@ -27,6 +28,7 @@ from driftline.schemas.results import (
 from driftline.schemas.times import DAY_MS
 
 __all__ = [
+    "ACTIONS",
     "ALERTS",
     "ALERT_COMMANDS",
     "ALERT_EVENTS",
@@ -81,6 +83,7 @@ REGISTRY_COMMANDS = "registry-commands"
 REGISTRY_EVENTS = "registry-events"
 REGISTRY_EFFECTS = "registry-effects"
 REGISTRY = "registry"
+ACTIONS = "actions"
 MODEL_LABELS = "model-labels"
 MODEL_RULES = "model-rules"
 REFERENCE_PROFILES = "reference-profiles"
@@ -245,6 +248,7 @@ TOPICS: dict[str, Topic] = {
         _topic(REGISTRY_EVENTS, RegistryEvent, "registry", _MODEL_KEY, days=None),
         _topic(REGISTRY_EFFECTS, RegistryEffect, "measure", _MODEL_KEY, days=None),
         _topic(REGISTRY, RegistryEntry, "registry", _VERSION_KEY, days=None, cleanup="compact"),
+        _topic(ACTIONS, Action, "registry", _VERSION_KEY, days=30),
         _topic(MODEL_LABELS, ModelLabels, "registry", _MODEL_KEY, days=None, cleanup="compact"),
         _topic(MODEL_RULES, ModelRules, "registry", _MODEL_KEY, days=None, cleanup="compact"),
         _topic(

@@ -12,8 +12,8 @@
                   do about alerts                              recommendations
                          │
       4 registry  commands become events and the state in   ─► registry-events, registry,
-                  force, which 2 and 3 read before the         reference-profiles
-                  next pane
+                  force, which 2 and 3 read before the         reference-profiles, actions
+                  next pane; what alerts lead to
 
 A stage is a function of its batch and its state (`stage.py`). A driver in `agents` runs the stages
 over a recorded log or on Kafka and commits outputs, state and positions together. `Upstream` is
@@ -229,8 +229,8 @@ class Downstream:
     def change_settings(
         self, model_name: str, before: dict[str, Any], settings: dict[str, Any]
     ) -> list[Record]:
-        """Put other rules, default_rules, tuner and policy of a counted model in force; gives all
-        emitted records, the effect record first.
+        """Put other rules, default_rules, tuner, policy and responses of a counted model in force;
+        gives all emitted records, the effect record first.
 
         Parameters
         ----------

@@ -39,6 +39,7 @@ VALUES: Final[dict[str, tuple[str, str]]] = {
     "models.churn.false_alarms_per_year": ("1.0", "2.0"),
     "models.churn.tuner": ("{ min_labels = 100 }", "{ min_labels = 50 }"),
     "models.churn.policy": ("{}", "{ auto_apply = true }"),
+    "models.churn.responses": ("[]", '[{ rule = "no_data", action = "escalate" }]'),
     "kafka.bootstrap_servers": ('"localhost:9092"', '"127.0.0.1:9092"'),
     "kafka.app": ('"driftline"', '"other"'),
     "kafka.input_partitions": ("2", "3"),

@@ -24,6 +24,7 @@ RESULTS = (
     "recommendations",
     "alert-events",
     "registry-events",
+    "actions",
     "notifications",
     "rule-windows",
 )

@@ -6,6 +6,7 @@ from functools import singledispatch
 from typing import Any
 
 from driftline.agents.cli.output import minute
+from driftline.schemas.actions import Action
 from driftline.schemas.alert_commands import AlertEvent
 from driftline.schemas.notifications import Notification
 from driftline.schemas.results import (
@@ -111,6 +112,15 @@ def _(record: RegistryEvent) -> str:
 
 
 @line_of.register
+def _(record: Action) -> str:
+    dry_run = " (dry run)" if record.dry_run else ""
+    return (
+        f"{minute(record.at_ms)}  {_series(record)}, {record.outcome.replace('_', ' ')}: "
+        f"{record.action}{dry_run}: {record.reason} [{record.alert_id}]"
+    )
+
+
+@line_of.register
 def _(record: Notification) -> str:
     error = f" ({record.error})" if record.error else ""
     return (
@@ -130,7 +140,7 @@ def _(record: RuleWindows) -> str:
     )
 
 
-def _series(record: Alert | WindowFigures | Drift | RuleWindows) -> str:
+def _series(record: Action | Alert | WindowFigures | Drift | RuleWindows) -> str:
     return subject(record.model_name, record.model_version, record.segment)
 
 

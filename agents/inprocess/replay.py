@@ -64,6 +64,7 @@ from driftline.schemas.setting_changes import recorded_settings
 from driftline.schemas.settings import Config
 from driftline.schemas.times import format_time
 from driftline.schemas.topics import (
+    ACTIONS,
     ALERT_EVENTS,
     ALERTS,
     COMMANDS,
@@ -113,6 +114,7 @@ _RESULTS: Final = (
     REGISTRY_EVENTS,
     REGISTRY_EFFECTS,
     REGISTRY,
+    ACTIONS,
     MODEL_LABELS,
     MODEL_RULES,
     REFERENCE_PROFILES,

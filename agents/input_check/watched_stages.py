@@ -101,7 +101,13 @@ def _without_figures(config: Config) -> Config:
 
     def reduced(model: ModelConfig) -> ModelConfig:
         return msgspec.structs.replace(
-            model, metrics=(), rules=(), default_rules=False, tuner={}, policy={}
+            model,
+            metrics=(),
+            rules=(),
+            default_rules=False,
+            tuner={},
+            policy={},
+            responses=(),
         )
 
     models = {name: reduced(model) for name, model in config.models.items()}

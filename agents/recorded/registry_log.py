@@ -4,8 +4,8 @@ By default a replay executes the commands of the log, each at the time in its re
 on recorded history does. With `--follow` it executes none: each recorded event is in force from the
 frontier at which stage 2 of the live run used it, which the effect records give, and so is each
 recorded change of rules; each alert command that was answered is executed at the frontier in its
-answer. This repeats a live run on the wall clock, where a command counts when it
-is read.
+answer; each action is the recorded one. This repeats a live run on the wall clock, where a command
+counts when it is read.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from driftline.agents.recorded.topic_log import (
     exported_value,
     is_exported,
 )
+from driftline.schemas.actions import Action
 from driftline.schemas.alert_commands import AlertCommand, AlertEvent
 from driftline.schemas.decode import COMMAND_DECODERS
 from driftline.schemas.rejects import Reject, RowNote
@@ -43,6 +44,7 @@ from driftline.schemas.setting_changes import decisions_of, recorded_settings, w
 from driftline.schemas.settings import Config
 from driftline.schemas.times import parse_time
 from driftline.schemas.topics import (
+    ACTIONS,
     ALERT_COMMANDS,
     ALERT_EVENTS,
     COMMANDS,
@@ -156,8 +158,8 @@ class RecordedCommands:
 
 
 class RecordedDecisions:
-    """Registry records and alert commands of a live run, each from the frontier at which its stages
-    used it.
+    """Registry records, alert commands and actions of a live run, each from the frontier at which
+    its stages used it, actions from their own time on.
 
     Models are independent of each other: only the order of one model's records counts.
 
@@ -166,7 +168,7 @@ class RecordedDecisions:
     folder
         The recorded log.
     done
-        Number of effect records and alert commands that an earlier call applied.
+        Number of effect records, alert commands and actions that an earlier call applied.
 
     Raises
     ------
@@ -186,7 +188,11 @@ class RecordedDecisions:
             for profile in _read_all(self._profiles_path, ReferenceProfile)
         }
         """By model and reference id; None after its first use."""
-        self._steps = _steps(_effects_of_models(folder), _alert_events(folder))
+        self._steps = _steps(
+            _effects_of_models(folder),
+            _read_any(folder / f"{ALERT_EVENTS}.jsonl", AlertEvent),
+            _read_any(folder / f"{ACTIONS}.jsonl", Action),
+        )
         self._models: dict[str, RegisteredModel] = {}
         self.done = 0
         while self.done < done:
@@ -194,12 +200,12 @@ class RecordedDecisions:
 
     @property
     def next_ms(self) -> int | None:
-        """Time of the next effect record or alert command; None after the last one."""
+        """Time of the next effect record, alert command or action; None after the last one."""
         return self._steps[self.done][0] if self.done < len(self._steps) else None
 
     def before(self, time_ms: int | None) -> tuple[list[Record], list[Record]]:
         """No commands apart; and the registry records and alert commands that the live run used
-        before `time_ms`, or all remaining ones for None.
+        before `time_ms`, and its actions until then, or all remaining ones for None.
         """
         records: list[Record] = []
         while self.done < len(self._steps) and (
@@ -213,13 +219,15 @@ class RecordedDecisions:
         return [], records
 
     def _apply_next(self) -> list[Record]:
-        """The next alert command; or records of the model's events up to the revision of the next
-        effect record, and the record itself where it puts changed settings in force.
+        """The next alert command or action; or records of the model's events up to the revision of
+        the next effect record, and the record itself where it puts changed settings in force.
         """
         effect = self._steps[self.done][1]
         self.done += 1
         if isinstance(effect, AlertEvent):
             return [Record(ALERT_COMMANDS, _received(effect))]
+        if isinstance(effect, Action):
+            return [Record(ACTIONS, effect)]
         events = self._events.get(effect.model_name, deque())
         records: list[Record] = []
         while self._model(effect.model_name).revision < effect.revision:
@@ -271,15 +279,16 @@ class RecordedDecisions:
 
 
 def _steps(
-    effects: Sequence[RegistryEffect], answers: Sequence[AlertEvent]
-) -> list[tuple[int, RegistryEffect | AlertEvent]]:
-    """Effects and answered alert commands with their frontiers, in the order of these; those of one
-    model and frontier in the order of revisions, an alert command after the effect of its revision.
+    effects: Sequence[RegistryEffect], answers: Sequence[AlertEvent], actions: Sequence[Action]
+) -> list[tuple[int, RegistryEffect | AlertEvent | Action]]:
+    """Effects and answered alert commands with their frontiers, and actions with their times, in
+    the order of these; those of one model and frontier in the order of revisions, an alert command
+    after the effect of its revision. Actions of one model keep their order.
     """
     waiting: dict[str, deque[AlertEvent]] = {}
     for answer in answers:
         waiting.setdefault(answer.model_name, deque()).append(answer)
-    steps: list[tuple[int, RegistryEffect | AlertEvent]] = []
+    steps: list[tuple[int, RegistryEffect | AlertEvent | Action]] = []
     for effect in sorted(effects, key=lambda each: parse_time(each.frontier)):
         at_ms, of_model = parse_time(effect.frontier), waiting.get(effect.model_name, deque())
         while of_model and (parse_time(of_model[0].frontier), of_model[0].registry_revision) < (
@@ -293,13 +302,17 @@ def _steps(
         for of_model in waiting.values()
         for answer in of_model
     ]
+    reached_ms: dict[str, int] = {}
+    for action in actions:
+        at_ms = max(int(action.at_ms), reached_ms.get(action.model_name, 0))
+        reached_ms[action.model_name] = at_ms
+        steps.append((at_ms, action))
     return sorted(steps, key=itemgetter(0))
 
 
-def _alert_events(folder: Path) -> list[AlertEvent]:
-    """The answers to alert commands of a log, which may have none."""
-    path = folder / f"{ALERT_EVENTS}.jsonl"
-    return _read_all(path, AlertEvent) if path.is_file() else []
+def _read_any(path: Path, kind: type[Any]) -> list[Any]:
+    """As `_read_all`, of a topic that the log may lack."""
+    return _read_all(path, kind) if path.is_file() else []
 
 
 def _received(answer: AlertEvent) -> ReceivedCommand:
@@ -341,7 +354,7 @@ def at_the_beginning(config: Config, folder: Path) -> Config:
     recorded = recorded_settings(config)
     for model, settings in last.items():
         wanted = decisions_of(recorded, model)
-        changed = [key for key in wanted if wanted[key] != settings.get(key)]
+        changed = [key for key in settings if wanted.get(key) != settings[key]]
         if changed:
             raise LogError(
                 f"{folder / REGISTRY_EFFECTS}.jsonl: the live run ended with other settings of "

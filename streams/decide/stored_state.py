@@ -86,8 +86,8 @@ class WatchedModel(msgspec.Struct, omit_defaults=True):
     silences
         Those that are not over, by id.
     settings
-        Rules, default_rules, false_alarms_per_year, tuner and policy in force, by key, once they
-        were changed while the model was counted; None for those of the configuration.
+        Rules, default_rules, false_alarms_per_year, tuner, policy and responses in force, by key,
+        once they were changed while the model was counted; None for those of the configuration.
     levels
         What commands have set of rules, by name of the rule.
     """

@@ -93,10 +93,13 @@ class LabelFact(msgspec.Struct, frozen=True, kw_only=True):
 class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Restore the settings after `to_revision`.
 
-    Without `to_revision`, undo the last change of the settings of the command's version.
+    Without `to_revision`, undo the last change of the settings of the command's version; or, if
+    `only` is given, of its threshold and configuration, or put the version in production that was
+    there before it.
     """
 
     to_revision: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    only: Literal["configuration", "version"] | None = None
 
 
 class NoParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

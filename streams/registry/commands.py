@@ -3,7 +3,9 @@
     development -> staging -> production        promote; development may go straight to production
     production  -> staging                      when another version is promoted
     development, staging -> archived            archive
-    any change of stage or threshold            can be undone by rollback
+    any change of stage or threshold            can be undone by rollback; or only the last one of
+                                                threshold and configuration, or of the version in
+                                                production
 
 Labels and the levels of alert rules belong to the model: they are set anew, or restored by a
 rollback to a revision. What the events have settled stands beside the labels.
@@ -44,6 +46,7 @@ from driftline.streams.registry.command_params import (
 )
 from driftline.streams.registry.model_state import (
     BASELINE,
+    CONFIGURATION,
     MODEL,
     NAMED_VERSIONS,
     REJECTED,
@@ -225,16 +228,7 @@ def _promote(
                 "staging"
             )
         return {target.version: {"stage": "staging"}}
-    change: Change = {
-        target.version: {
-            "stage": "production",
-            "deployed_at": command.timestamp,
-            "promoted_by": command.requested_by,
-        }
-    }
-    if model.head.champion is not None:
-        change[model.head.champion] = {"stage": "staging"}
-    return change
+    return _production(model, target.version, command)
 
 
 def _archive(
@@ -377,10 +371,17 @@ def _record_baseline(
 def _rollback(
     model: RegisteredModel, command: RegistryCommand, log: ModelLog, config: ModelConfig
 ) -> Change:
-    to_revision = _params(command, Rollback).to_revision
-    if to_revision is None:
-        return _undo_last(model, _target(model, command), log)
-    return _go_back(model, to_revision, log)
+    params = _params(command, Rollback)
+    if params.to_revision is not None:
+        if params.only is not None:
+            raise CommandRejected("rollback: give either to_revision or only, not both")
+        return _go_back(model, params.to_revision, log)
+    target = _target(model, command)
+    if params.only == "configuration":
+        return _undo_configuration(model, target, log)
+    if params.only == "version":
+        return _to_version_before(model, target, command)
+    return _undo_last(model, target, log)
 
 
 def _undo_last(model: RegisteredModel, target: _Target, log: ModelLog) -> Change:
@@ -409,6 +410,54 @@ def _undo_last(model: RegisteredModel, target: _Target, log: ModelLog) -> Change
             )
         change[version] = settings
     _require_one_champion(model, change)
+    return change
+
+
+def _undo_configuration(model: RegisteredModel, target: _Target, log: ModelLog) -> Change:
+    """Threshold and configuration of a version before the last change of either."""
+    revision, name = target.state.configuration_at, f"{model.name} {target.version}"
+    if not revision:
+        raise CommandRejected(
+            f"rollback: neither threshold nor configuration of {name} was changed since its "
+            "registration"
+        )
+    event = log.event(revision)
+    if event.event == "rollback":
+        raise CommandRejected(
+            f"rollback: the last change of threshold or configuration of {name} was itself a "
+            f"rollback (revision {revision}); name the revision to go back to (to_revision)"
+        )
+    before = (event.before or {})[target.version]
+    return {target.version: {field: before[field] for field in CONFIGURATION if field in before}}
+
+
+def _to_version_before(model: RegisteredModel, target: _Target, command: RegistryCommand) -> Change:
+    """The version in production gives way to the one that was there when it was promoted."""
+    name = f"{model.name} {target.version}"
+    if target.stage != "production":
+        raise CommandRejected(f"rollback: {name} is in {target.stage}, not in production")
+    before = target.state.replaced
+    state = None if before is None else model.version(before)
+    if before is None or state is None:
+        raise CommandRejected(f"rollback: no version was in production before {name}")
+    if state.fields["stage"] == "archived":
+        raise CommandRejected(
+            f"rollback: {before}, which was in production before {name}, is archived"
+        )
+    return _production(model, before, command)
+
+
+def _production(model: RegisteredModel, version: str, command: RegistryCommand) -> Change:
+    """A version goes to production, the champion back to staging."""
+    change: Change = {
+        version: {
+            "stage": "production",
+            "deployed_at": command.timestamp,
+            "promoted_by": command.requested_by,
+        }
+    }
+    if model.head.champion is not None:
+        change[model.head.champion] = {"stage": "staging"}
     return change
 
 

@@ -46,6 +46,9 @@ SETTINGS: Final = (
 Facts (references, baselines, the owner) keep their newest value.
 """
 
+CONFIGURATION: Final = ("threshold", "configuration")
+"""Those of `SETTINGS` that say how a version decides, not where it is used."""
+
 NAMED_VERSIONS: Final = 10
 """Number of the newest versions that the head names, for error messages."""
 
@@ -66,13 +69,18 @@ class VersionState(msgspec.Struct):
         What its registry entry holds.
     changed_at
         Revision that changed it last.
-    settings_at
-        Revision after its registration that changed one of `SETTINGS` last; 0 without one.
+    settings_at, configuration_at
+        Revision after its registration that changed one of `SETTINGS`, or of `CONFIGURATION`, last;
+        0 without one.
+    replaced
+        The version that was in production when this one was promoted to it.
     """
 
     fields: Fields
     changed_at: int
     settings_at: int = 0
+    configuration_at: int = 0
+    replaced: str | None = None
 
 
 class ModelHead(msgspec.Struct):
@@ -235,7 +243,7 @@ class RegisteredModel:
                 f"{event.revision}; the log has a hole"
             )
         head.revision = event.revision
-        changed = event.after or {}
+        champion, changed = head.champion, event.after or {}
         for version, fields in changed.items():
             state = self.version(version)
             if state is None:
@@ -243,8 +251,14 @@ class RegisteredModel:
                 if version != MODEL:
                     head.n_versions += 1
                     head.newest = [*head.newest, version][-NAMED_VERSIONS:]
-            elif any(map(is_setting, fields)):
-                state.settings_at = event.revision
+            else:
+                if any(map(is_setting, fields)):
+                    state.settings_at = event.revision
+                if any(name in fields for name in CONFIGURATION):
+                    state.configuration_at = event.revision
+                # A rollback goes back along the versions, it adds none.
+                if event.event == "promote" and fields.get("stage") == "production":
+                    state.replaced = champion
             state.fields = _merged(state.fields, fields)
             state.changed_at = event.revision
             if fields.get("stage") == "production":

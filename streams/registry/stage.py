@@ -10,8 +10,8 @@ State, all MessagePack. Every key begins with a kind and a model name:
     ("profile", model, reference_id)  digest of the reference profile of that name
     ("command", model, command_id)    digest of a command that was answered
 
-A command reads and writes a fixed number of these keys, whatever the number of versions. Only a
-rollback to a revision reads more: the events after it.
+and those of `response_state.py`. A command reads and writes a fixed number of these keys, whatever
+the number of versions. Only a rollback to a revision reads more: the events after it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ import msgspec
 import xxhash
 
 from driftline.schemas import topics
-from driftline.schemas.results import ReferenceProfile, RegistryCommand, RegistryEvent
+from driftline.schemas.results import Alert, ReferenceProfile, RegistryCommand, RegistryEvent
 from driftline.schemas.settings import Config
+from driftline.streams.registry import response_state
 from driftline.streams.registry.commands import event_of, profile_of
 from driftline.streams.registry.model_state import (
     REJECTED,
@@ -32,10 +33,12 @@ from driftline.streams.registry.model_state import (
     VersionState,
 )
 from driftline.streams.registry.policy import build_policy, command_of
+from driftline.streams.registry.response import build_responses
+from driftline.streams.registry.responses import Responses, note_taken_back
 from driftline.streams.stage import Batch, Record, State
 from driftline.streams.work_slices import WorkSlices, in_slices, run_slices
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 
 _encode = msgspec.msgpack.Encoder().encode
 _content = msgspec.msgpack.Encoder(order="deterministic").encode
@@ -45,25 +48,34 @@ _decode_event = msgspec.msgpack.Decoder(RegistryEvent).decode
 
 
 class Registry:
-    """Commands and recommendations in; registry events, entries and reference profiles out.
+    """Commands, recommendations and alerts in; registry events, entries, reference profiles and
+    actions out.
 
     A command id counts once: the same command sent again leads to nothing, another command under
     the same id is rejected. A dry run is answered with the event that the command would lead to; it
     changes nothing and does not use up its id.
+
+    Raises
+    ------
+    ValueError
+        If a response of the configuration is invalid; the message begins with its path in the file.
     """
 
     name = "registry"
     inputs: tuple[str, ...] = (topics.REGISTRY_COMMANDS, topics.RECOMMENDATIONS, topics.ALERTS)
-    state_format: tuple[int, ...] = (STATE_VERSION,)
+    state_format: tuple[int, ...] = (STATE_VERSION, response_state.FORMAT)
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self._default = build_responses(config.defaults)
+        self._responses = {name: build_responses(model) for name, model in config.models.items()}
 
     def process(self, batch: Batch, state: State) -> list[Record]:
-        """Answer the commands of a batch, then apply the recommendations that the policy allows.
+        """Answer the commands of a batch, then apply the recommendations that the policy allows,
+        then respond to alerts.
 
         Each event follows the reference profile that its command carries, and precedes the entries
-        that it changed. Alerts are read but lead to nothing: there is no policy for them yet.
+        that it changed; an action follows the change of the registry that it is about.
         """
         return run_slices(self.work(batch, state))
 
@@ -79,7 +91,19 @@ class Registry:
             automatic = command_of(recommendation, policy)
             if automatic is not None:
                 records += self._carry_out(automatic, state, cause=recommendation.recommendation_id)
+        for alert in batch.records.get(topics.ALERTS, ()):
+            records += self._respond(alert, state)
         return records
+
+    def _respond(self, alert: Alert, state: State) -> list[Record]:
+        responses = self._responses.get(alert.model_name, self._default)
+        if not responses:
+            return []
+
+        def carry_out(command: RegistryCommand, cause: str) -> list[Record]:
+            return self._carry_out(command, state, cause=cause)
+
+        return list(Responses(alert.model_name, responses, state, carry_out).answer(alert))
 
     def _carry_out(
         self, command: RegistryCommand, state: State, *, cause: str | None = None
@@ -110,6 +134,7 @@ class Registry:
         changed = model.apply(event)
         if changed:
             stored.write(model, event, changed)
+            note_taken_back(event, command, state)
             records += model.in_force(event)
             profile = profile_of(command)
             if profile is not None and stored.put_profile(profile):

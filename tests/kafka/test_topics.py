@@ -28,7 +28,7 @@ pytestmark = pytest.mark.kafka
 INPUTS = {"predictions", "ground-truth", "ticks"}
 RESULTS = {
     *("window-partials", "outcomes", "metrics", "histograms", "drift", "alerts", "recommendations"),
-    *("registry-commands", "registry-events", "registry-effects", "registry"),
+    *("registry-commands", "registry-events", "registry-effects", "registry", "actions"),
     *("alert-commands", "alert-events"),
     "reference-profiles",
     "model-labels",

@@ -227,6 +227,7 @@ def test_table_has_the_topics_of_the_design() -> None:
         "registry-events": (4, "delete", None),
         "registry-effects": (4, "delete", None),
         "registry": (4, "compact", None),
+        "actions": (4, "delete", 30 * DAY_MS),
         "model-labels": (4, "compact", None),
         "model-rules": (4, "compact", None),
         "rule-windows": (4, "compact", None),

@@ -22,6 +22,7 @@ from driftline.schemas.rejects import Reject
 from driftline.schemas.results import encode
 from driftline.schemas.times import format_time
 from driftline.schemas.topics import (
+    ACTIONS,
     ALERT_EVENTS,
     ALERTS,
     DRIFT,
@@ -55,6 +56,7 @@ _TIME_OF: Final = {
     RECOMMENDATIONS: "at_ms",
     RULE_WINDOWS: "at_ms",
     REGISTRY_EVENTS: "at",
+    ACTIONS: "at_ms",
     REGISTRY_EFFECTS: "frontier",
     REFERENCE_PROFILES: "created_at",
 }

@@ -85,7 +85,7 @@ def export(
         Range of broker timestamps of the records, in ms since the epoch.
     outputs
         Whether to export output topics too. A replay does not need them; `--follow` needs
-        `registry-events`, `registry-effects`, `reference-profiles` and `alert-events`.
+        `registry-events`, `registry-effects`, `reference-profiles`, `alert-events` and `actions`.
     on_progress
         Called with a topic and the number of lines written so far.
 
