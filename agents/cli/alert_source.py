@@ -1,4 +1,6 @@
-"""Where the verbs of `driftline alerts` read alerts: the output folder of a run, or a broker."""
+"""Where the verbs of `driftline alerts` and `driftline actions` read alerts: the output folder of a
+run, or a broker.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +20,7 @@ from driftline.agents.cli.output import WrongInput, out_option
 
 if TYPE_CHECKING:
     from driftline.agents.kafka.broker.connection import Connection
+    from driftline.schemas.actions import Action
     from driftline.schemas.alert_commands import AlertEvent
     from driftline.schemas.results import Alert
 
@@ -35,6 +38,8 @@ class AlertSource:
         Where it was read, for messages.
     alerts, answers
         Records of `alerts` and `alert-events`; those of one model in their order.
+    actions
+        Records of `actions`, likewise.
     connection
         To the broker; None for a folder.
     """
@@ -42,6 +47,7 @@ class AlertSource:
     place: str
     alerts: list[Alert]
     answers: list[AlertEvent]
+    actions: list[Action]
     connection: Connection | None = None
 
     def episodes(self) -> dict[str, list[Alert]]:
@@ -93,13 +99,22 @@ def open_source(out: Path, broker: str | None, config: Path | None) -> Iterator[
         with report_read_errors():
             results = driftline.open(out)
             alerts, answers = list(results.alerts.structs()), list(results.alert_events.structs())
-        yield AlertSource(f"{out}", alerts, answers)
+            actions = list(results.actions.structs())
+        yield AlertSource(f"{out}", alerts, answers, actions)
         return
     with open_connection(read_config(config), broker) as connection:
-        from driftline.agents.kafka.tools.alert_topics import read_alerts, read_answers
+        from driftline.agents.kafka.tools.alert_topics import (
+            read_actions,
+            read_alerts,
+            read_answers,
+        )
 
         yield AlertSource(
-            connection.servers, read_alerts(connection), read_answers(connection), connection
+            connection.servers,
+            read_alerts(connection),
+            read_answers(connection),
+            read_actions(connection),
+            connection,
         )
 
 

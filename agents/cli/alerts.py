@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from driftline.agents.cli.actions import print_actions
 from driftline.agents.cli.alert_acts import (
     accept,
     acknowledge,
@@ -133,13 +134,15 @@ def show_alert(
     of either; of several episodes of one alert, the latest is shown.
 
     An episode has a record for each change: it fired, its severity or its evidence changed, a
-    person acted on it, it was resolved. With --json, the records as on the topic.
+    person acted on it, it was resolved. Below stand the actions that it led to. With --json, the
+    records as on the topics: those of the alert, then the actions.
     """
     with open_source(out, broker, config) as source:
         episodes = source.episodes()
         records = _episode(name, episodes, source.place)
+        led_to = [each for each in source.actions if each.alert_id == records[0].alert_id]
     if as_json:
-        print_json(records)
+        print_json([*records, *led_to])
         return
     latest = records[-1]
     print_wrapped(
@@ -191,6 +194,9 @@ def show_alert(
         ],
         empty="",
     )
+    if led_to:
+        print_wrapped("It led to:")
+        print_actions(led_to, empty="", of_one_alert=True)
 
 
 def _status(alert: Alert) -> str:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
+from driftline.agents.cli.actions import actions
 from driftline.agents.cli.alerts import alerts
 from driftline.agents.cli.check import check
 from driftline.agents.cli.demo import demo
@@ -131,6 +132,7 @@ for command in (
     models,
     performance,
     alerts,
+    actions,
     registry,
     tail,
     doctor,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import singledispatch
 from typing import Any
 
+from driftline.agents.cli.actions import outcome_text
 from driftline.agents.cli.output import minute
 from driftline.schemas.actions import Action
 from driftline.schemas.alert_commands import AlertEvent
@@ -113,10 +114,9 @@ def _(record: RegistryEvent) -> str:
 
 @line_of.register
 def _(record: Action) -> str:
-    dry_run = " (dry run)" if record.dry_run else ""
     return (
-        f"{minute(record.at_ms)}  {_series(record)}, {record.outcome.replace('_', ' ')}: "
-        f"{record.action}{dry_run}: {record.reason} [{record.alert_id}]"
+        f"{minute(record.at_ms)}  {_series(record)}, {outcome_text(record)}: {record.action}: "
+        f"{record.reason} [{record.alert_id}]"
     )
 
 

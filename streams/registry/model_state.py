@@ -272,11 +272,12 @@ def difference(model: RegisteredModel, change: Change) -> tuple[Change, Change]:
     """Before and after of what `change` alters.
 
     Fields that keep their value, and versions that keep all of them, are left out. A version that
-    `before` leaves out is new.
+    `before` leaves out is new. Versions stand in the order of their names, as on the topic, so that
+    a log that is followed gives its entries in the same order.
     """
     before: Change = {}
     after: Change = {}
-    for version, wanted in change.items():
+    for version, wanted in sorted(change.items()):
         state = model.version(version)
         if state is None:
             if set_fields := {name: value for name, value in wanted.items() if value is not None}:
