@@ -14,59 +14,17 @@ from click.testing import CliRunner
 
 import driftline
 from driftline.agents.cli.program import driftline as program
-from driftline.agents.sample_log import write_sample
 from driftline.schemas.errors import DriftlineError
-
-EPISODE = "7fbc7a5cddfe7039-1749081600000"
-RESPONSES = """
-[[models.churn.responses]]
-rule = "f1_low"
-severity = "warning"
-action = "rollback_configuration"
-dry_run = false
-
-[[models.churn.responses]]
-rule = "f1*"
-severity = "warning"
-action = "rollback_version"
-dry_run = false
-
-[[models.churn.responses]]
-rule = "f1_low"
-severity = "warning"
-action = "clear_cache"
-params = { cache = "features" }
-"""
-COMMANDS = (
-    ("2025-06-01T00:00:00Z", "register", "1.4.1", {}),
-    ("2025-06-01T01:00:00Z", "promote", "1.4.1", {}),
-    ("2025-06-03T01:00:00Z", "set_threshold", "1.4.2", {"threshold": 0.45}),
-    ("2025-06-03T02:00:00Z", "promote", "1.4.2", {}),
-    ("2025-06-03T03:00:00Z", "set_threshold", "1.4.2", {"threshold": 0.4}),
-)
+from tests.agents.response_log import EPISODE, write_response_log
 
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[str, bytes]]:
-    """Configuration, log and outputs: f1_low of 1.4.2, a warning, fires on 2025-06-05 and stays. By
-    then the registry is at revision 13: five commands, and eight facts that Driftline recorded.
+    """Configuration, log and outputs. When the alert fires, the registry is at revision 13: five
+    commands, and eight facts that Driftline recorded.
     """
     folder = tmp_path_factory.mktemp("sample")
-    config, log = write_sample(folder)
-    config.write_text(config.read_text() + RESPONSES)
-    lines = [
-        {
-            "command_id": f"c{number}",
-            "command": command,
-            "model_name": "churn",
-            "model_version": version,
-            "timestamp": at,
-            "requested_by": "ada",
-            "params": params,
-        }
-        for number, (at, command, version, params) in enumerate(COMMANDS)
-    ]
-    (log / "registry-commands.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    config, log = write_response_log(folder)
     return config, log, replayed(log, folder / "out", config)
 
 
