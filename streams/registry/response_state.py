@@ -29,13 +29,12 @@ class Taken(msgspec.Struct, frozen=True):
     ----------
     at_ms, alert_id
         Event time and cause of the last time.
-    day, times
-        Its day, in days since 1970, and how often the response was taken on it.
+    times
+        How often on its day.
     """
 
     at_ms: int
     alert_id: str
-    day: int
     times: int
 
 

@@ -120,7 +120,7 @@ class Responses:
                 f"taken at {format_time(taken.at_ms)} because of {taken.alert_id}; not again "
                 f"within {format_duration(response.cool_down_ms)}",
             )
-        if taken.day >= alert.at_ms // DAY_MS and taken.times >= response.most_a_day:
+        if taken.times >= response.most_a_day and _is_same_day(taken, alert):
             return _Decision(
                 "most_a_day",
                 f"taken as often as a day allows ({response.most_a_day}), last at "
@@ -175,14 +175,16 @@ class Responses:
 
     def _note_taken(self, response: Response, alert: Alert) -> None:
         before = self._stored.taken(response.name, dry_run=response.dry_run)
-        day, times = alert.at_ms // DAY_MS, 0
-        if before is not None and before.day >= day:
-            day, times = before.day, before.times
+        times = before.times if before is not None and _is_same_day(before, alert) else 0
         self._stored.put_taken(
             response.name,
-            Taken(at_ms=int(alert.at_ms), alert_id=alert.alert_id, day=day, times=times + 1),
+            Taken(at_ms=int(alert.at_ms), alert_id=alert.alert_id, times=times + 1),
             dry_run=response.dry_run,
         )
+
+
+def _is_same_day(taken: Taken, alert: Alert) -> bool:
+    return taken.at_ms // DAY_MS == alert.at_ms // DAY_MS
 
 
 def note_taken_back(event: RegistryEvent, command: RegistryCommand, state: State) -> None:

@@ -224,11 +224,7 @@ class SlowResponses:
         done = [each for each in mine if each.outcome in ("taken", "dry_run")]
         if done and at_ms < done[-1].at_ms + response["cool_down"]:
             return "cool_down"
-        days: list[int] = []
-        for each in done:
-            days.append(max([each.at_ms // DAY, *days]))
-        today = max([at_ms // DAY, *days])
-        if days.count(today) >= response["most_a_day"]:
+        if sum(each.at_ms // DAY == at_ms // DAY for each in done) >= response["most_a_day"]:
             return "most_a_day"
         if changes:
             now = deepcopy(self.versions)

@@ -103,7 +103,9 @@ def drawn_history(random: Random) -> list[Record]:
 
 def drawn_command(random: Random, hours: float, version: str) -> Record:
     """A command of ada, or of the tuner; some are rejected."""
-    name = random.choice(("promote", "promote", "promote", "set_threshold", "rollback", "archive"))
+    name = random.choice(
+        ("promote", "promote", "set_threshold", "set_threshold", "rollback", "archive")
+    )
     if name == "set_threshold":
         by = random.choice(("ada", "ada", "driftline"))
         threshold = random.choice((0.5, 0.6, 0.7))
