@@ -228,7 +228,7 @@ def decisions_of(settings: Mapping[str, Any], model: str) -> dict[str, Any]:
         A result of `recorded_settings`.
     """
     resolved = _resolved(settings, model)
-    return {key: resolved[key] for key in DECISIONS if key in resolved}
+    return {key: resolved[key] for key in DECISIONS}
 
 
 def with_decisions(model: ModelConfig, decisions: Mapping[str, Any]) -> ModelConfig:

@@ -354,7 +354,7 @@ def at_the_beginning(config: Config, folder: Path) -> Config:
     recorded = recorded_settings(config)
     for model, settings in last.items():
         wanted = decisions_of(recorded, model)
-        changed = [key for key in settings if wanted.get(key) != settings[key]]
+        changed = [key for key in wanted if wanted[key] != settings.get(key)]
         if changed:
             raise LogError(
                 f"{folder / REGISTRY_EFFECTS}.jsonl: the live run ended with other settings of "

@@ -5,6 +5,7 @@ shown on the command line.
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from click.testing import CliRunner
 
 import driftline
 from driftline.agents.cli.program import driftline as program
+from driftline.agents.inprocess.replay import replay
+from driftline.schemas.config import load_config
 from driftline.schemas.errors import DriftlineError
 from tests.agents.response_log import EPISODE, write_response_log
 
@@ -28,8 +31,16 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[s
     return config, log, replayed(log, folder / "out", config)
 
 
+def clock() -> int:
+    return 1_900_000_000_000
+
+
 def replayed(log: Path, out: Path, config: Path, **options: Any) -> dict[str, bytes]:
     driftline.replay(log, config=config, out=out, **options)
+    return written(out)
+
+
+def written(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(out.glob("*.jsonl"))}
 
 
@@ -84,6 +95,34 @@ def test_partitions_and_batches_change_no_byte(
     config, log, expected = sample
     options = {"partitions": partitions, "batch": batch}
     assert replayed(log, tmp_path / "out", config, **options) == expected
+
+
+def test_a_run_stopped_at_many_commits_takes_each_action_once(
+    tmp_path: Path, sample: tuple[Path, Path, dict[str, bytes]]
+) -> None:
+    config, log, expected = sample
+    draw = random.Random(96)
+    stops = 0
+
+    class Stop(Exception):
+        pass
+
+    def reached(point: str) -> None:
+        nonlocal stops
+        if draw.random() < 0.15:
+            stops += 1
+            raise Stop(point)
+
+    while True:
+        try:
+            replay(
+                log, tmp_path / "out", load_config(config), batch=100, clock=clock, reached=reached
+            )
+            break
+        except Stop:
+            continue
+    assert stops > 10
+    assert written(tmp_path / "out") == expected
 
 
 def test_following_a_record_repeats_its_actions_and_decides_none(
