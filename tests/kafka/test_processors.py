@@ -24,6 +24,7 @@ from driftline.schemas.decode import COMMAND_DECODERS, decode_predictions
 from driftline.schemas.settings import Config
 from driftline.schemas.times import parse_time
 from driftline.schemas.topics import (
+    ACTIONS,
     ALERT_COMMANDS,
     ALERT_EVENTS,
     ALERTS,
@@ -46,7 +47,7 @@ from driftline.schemas.topics import (
 from tests import crowded_features
 from tests.kafka.live import MINUTE, Live, command, feed
 from tests.seeds import quick_and_slow
-from tests.simulation.alert_commands import alert_command, alert_rules
+from tests.simulation.alert_commands import RESPONSES, alert_command, alert_rules
 from tests.simulation.histories import BEGIN, HOUR, write
 
 RESULTS = (
@@ -61,8 +62,9 @@ RESULTS = (
     REGISTRY_EFFECTS,
     REGISTRY,
     REFERENCE_PROFILES,
+    ACTIONS,
 )
-FOLLOWED = (REGISTRY_EVENTS, REGISTRY_EFFECTS, REFERENCE_PROFILES, ALERT_EVENTS)
+FOLLOWED = (REGISTRY_EVENTS, REGISTRY_EFFECTS, REFERENCE_PROFILES, ALERT_EVENTS, ACTIONS)
 # Distance between a command's time and the latest time sent so far.
 AHEAD = (0, 0, 1, 7 * MINUTE, HOUR, 30 * HOUR, 3_000 * HOUR)
 
@@ -73,6 +75,15 @@ def with_rules(config: Config, rules: tuple[dict[str, Any], ...]) -> Config:
         for name, model in config.models.items()
     }
     defaults = msgspec.structs.replace(config.defaults, rules=(*config.defaults.rules, *rules))
+    return msgspec.structs.replace(config, models=models, defaults=defaults)
+
+
+def with_responses(config: Config) -> Config:
+    models = {
+        name: msgspec.structs.replace(model, responses=RESPONSES)
+        for name, model in config.models.items()
+    }
+    defaults = msgspec.structs.replace(config.defaults, responses=RESPONSES)
     return msgspec.structs.replace(config, models=models, defaults=defaults)
 
 
@@ -103,6 +114,8 @@ def run_live(
     config = config_of(log, random, clock)
     if commands and not config.defaults.rules:
         config = with_rules(config, alert_rules(random))
+    if commands:
+        config = with_responses(config)
     live = Live(config, random, BEGIN - HOUR if clock == "wall" else BEGIN + 10_000 * HOUR)
     slow = {
         place: random.choice((0, 0, MINUTE, 20 * MINUTE, 90 * MINUTE))
@@ -424,7 +437,11 @@ def test_commands_of_recorded_history_take_effect_at_their_event_time(
         f"{found[:2]}"
     )
     acts = Counter(json.loads(event)["event"] for _, event in emitted_live(live, ALERT_EVENTS))
-    print(f"seed {seed}: {len(live.bus.all(ALERTS))} alerts, {dict(acts)}")
+    actions = Counter(
+        (json.loads(action)["action"], json.loads(action)["outcome"])
+        for _, action in emitted_live(live, ACTIONS)
+    )
+    print(f"seed {seed}: {len(live.bus.all(ALERTS))} alerts, {dict(acts)}, {dict(actions)}")
     for topic, answers in ((REGISTRY_COMMANDS, REGISTRY_EVENTS), (ALERT_COMMANDS, ALERT_EVENTS)):
         answered = {json.loads(event)["command_id"] for _, event in emitted_live(live, answers)}
         sent = {

@@ -23,6 +23,15 @@ WRONG_SERIES = (("nobody", "1"), ("churn", "9.9.9"), ("fraud", "9.9.9"), ("digit
 MODELS = ("churn", "fraud", "digits", "routing/é", "churn-shadow", "nobody")
 
 
+_OFTEN = {"rule": "*", "severity": "info", "segment": "*", "dry_run": False, "hold_off": "1d"}
+RESPONSES: tuple[dict[str, Any], ...] = (
+    _OFTEN | {"action": "log", "cool_down": "0s", "most_a_day": 100},
+    _OFTEN | {"action": "rollback_version", "cool_down": "2h", "most_a_day": 3},
+    _OFTEN | {"action": "rollback_configuration", "cool_down": "1h", "most_a_day": 9},
+)
+"""Responses to every alert."""
+
+
 def alert_command(
     random: Random, number: int, at_ms: int, series: Sequence[tuple[str, str]] = SERIES
 ) -> tuple[str, bytes]:
