@@ -4,7 +4,8 @@ State, all MessagePack. Every key begins with a kind and a model name:
 
     ("responses", model, response)         when it was taken last; "dry run" follows the name of the
                                            response where it was one
-    ("episode", model, alert_id)           outcomes recorded for an open episode, by response
+    ("episode", model, alert_id)           outcomes recorded for an open episode, by response, real
+                                           ones and dry runs apart
     ("automatic", model, version, action)  the last change of the registry that an alert led to
 """
 

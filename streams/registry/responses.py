@@ -64,8 +64,8 @@ class Responses:
     def __init__(
         self, model_name: str, responses: Iterable[Response], state: State, carry_out: CarryOut
     ) -> None:
-        self._name, self._responses = model_name, tuple(responses)
-        self._stored, self._carry_out = StoredResponses(state, model_name), carry_out
+        self._responses, self._carry_out = tuple(responses), carry_out
+        self._stored = StoredResponses(state, model_name)
 
     def answer(self, alert: Alert) -> Iterator[Record]:
         """The records that a change of an alert leads to."""
@@ -78,7 +78,7 @@ class Responses:
 
     def _respond(self, response: Response, alert: Alert) -> Iterator[Record]:
         episode = self._stored.episode(alert.alert_id)
-        key = f"{response.name} (dry run)" if response.dry_run else response.name
+        key = f"{'dry run' if response.dry_run else 'real'}/{response.name}"
         recorded = episode.get(key, [])
         if any(outcome in _ENDS for outcome in recorded):
             return

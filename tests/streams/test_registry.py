@@ -546,3 +546,28 @@ def test_invalid_policy_is_rejected_with_its_path() -> None:
         match=r"^models\.churn\.policy\.auto_apply: has to be true or false, not a string",
     ):
         build_policy(ModelConfig(policy={"auto_apply": "yes"}), "models.churn.policy")
+
+
+def test_a_person_can_roll_back_only_the_version_or_only_the_configuration() -> None:
+    run = RegistryRun()
+    for version in ("1.0.0", "1.1.0"):
+        run.send("register", version, threshold=0.5)
+        run.send("promote", version)
+    run.send("set_threshold", "1.1.0", threshold=0.6)
+    assert "to_revision or only, not both" in run.rejection(
+        "rollback", only="version", to_revision=1
+    )
+    assert "is in staging, not in production" in run.rejection("rollback", "1.0.0", only="version")
+    event = run.send("rollback", "1.1.0", only="configuration")
+    assert event is not None
+    assert event.after == {"1.1.0": {"threshold": 0.5}}
+    run.send("rollback", "1.1.0", only="version")
+    assert {v: e.stage for v, e in run.entries.items()} == {
+        "1.0.0": "production",
+        "1.1.0": "staging",
+    }
+    assert "no version was in production before" in run.rejection(
+        "rollback", "1.0.0", only="version"
+    )
+    run.send("rollback", "1.1.0")
+    assert run.entries["1.1.0"].stage == "production"
