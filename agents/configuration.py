@@ -16,6 +16,7 @@ from driftline.schemas.config import ConfigError, build_config, load_config
 from driftline.schemas.settings import Config
 from driftline.streams.catalogue import metric_plugins
 from driftline.streams.decide import build_rules
+from driftline.streams.decide.rule_levels import created_names
 from driftline.streams.decide.tuner import build_tuner
 from driftline.streams.measure.stage import check_metrics
 from driftline.streams.registry.policy import build_policy
@@ -54,7 +55,7 @@ def checked_config(source: ConfigSource) -> Config:
             rules, responses = build_rules(model), build_responses(model)
             # Inherited responses may be for rules that other models have.
             if model is config.defaults or model.responses_path != config.defaults.responses_path:
-                require_rules(responses, model, [rule.name for rule in rules])
+                require_rules(responses, model, [rule.name for rule in rules], created_names())
     except ValueError as error:
         where, _, message = str(error).partition(": ")
         raise ConfigError(config.path, where, message) from error

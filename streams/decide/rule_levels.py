@@ -19,9 +19,10 @@ from driftline.streams.decide.rule_builder import build_rules, rule_plugins
 from driftline.streams.decide.rules.threshold import ThresholdRule
 from driftline.streams.toml_tables import convert_table
 
-__all__ = ["LevelChange", "changed_level", "rules_in_force", "values_without"]
+__all__ = ["LevelChange", "changed_level", "created_names", "rules_in_force", "values_without"]
 
 _WHERE = "params"
+_LOW, _HIGH = "_low", "_high"
 
 
 def rules_in_force(
@@ -99,6 +100,17 @@ def changed_level(
     configured = {rule.name: rule for rule in build_rules(config)}
     _with_values(configured.get(name), name, values, config)
     return name, values
+
+
+def created_names() -> tuple[str, ...]:
+    """Names that commands may give to the rules that they create.
+
+    Examples
+    --------
+    >>> {"accuracy_low", "accuracy_high"} <= set(created_names())
+    True
+    """
+    return tuple(metric + side for metric in sorted(known_metrics()) for side in (_LOW, _HIGH))
 
 
 def values_without(config: ModelConfig, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,7 +194,7 @@ def _chosen(rules: Mapping[str, Rule], change: LevelChange) -> str:
             f"{_WHERE}.below: no rule is about {change.rule} yet; a new one needs exactly one of "
             "below and above"
         )
-    name = f"{change.rule}_{'low' if change.above is None else 'high'}"
+    name = change.rule + (_LOW if change.above is None else _HIGH)
     if name in rules:
         raise ValueError(f"{_WHERE}.rule: the rule {name} is about something else; name a rule")
     return name

@@ -128,8 +128,18 @@ def build_responses(config: ModelConfig, where: str | None = None) -> tuple[Resp
     return tuple(responses.values())
 
 
-def require_rules(responses: Iterable[Response], config: ModelConfig, rules: Iterable[str]) -> None:
+def require_rules(
+    responses: Iterable[Response],
+    config: ModelConfig,
+    rules: Iterable[str],
+    created: Iterable[str] = (),
+) -> None:
     """Raise unless every response answers a rule of the model.
+
+    Parameters
+    ----------
+    rules, created
+        Names of the rules of the configuration, and of those that commands may create.
 
     Raises
     ------
@@ -137,8 +147,9 @@ def require_rules(responses: Iterable[Response], config: ModelConfig, rules: Ite
         If one answers none; the message begins with its path.
     """
     known = list(rules)
+    possible = [*known, *created]
     for number, response in enumerate(responses):
-        if not any(fnmatchcase(rule, response.rule) for rule in known):
+        if not any(fnmatchcase(rule, response.rule) for rule in possible):
             raise ValueError(
                 f'{config.responses_path}[{number}].rule: "{response.rule}" is no rule of the '
                 f"model; it has {', '.join(known) or 'none'}"

@@ -155,9 +155,10 @@ def test_responses_that_a_model_inherits_may_be_for_rules_of_other_models(
     response = {"rule": "other", "action": "log"}
     rule = {"type": "threshold", "name": "other", "metric": "f1", "below": 0.1}
     own = rule | {"name": "own"}
+    created = {"rule": "accuracy_low", "action": "log"}  # by `driftline alerts threshold`
     config = {
         "defaults": {"rules": [rule], "responses": [response]},
-        "models": {"churn": {"rules": [own]}},
+        "models": {"churn": {"rules": [own]}, "fraud": {"responses": [created]}},
     }
     driftline.replay(log, config=config, out=tmp_path / "out")
 

@@ -69,6 +69,8 @@ def test_a_response_has_to_answer_a_rule_of_the_model() -> None:
     require_rules(build_responses(config), config, ["no_data", "drift_of_age"])
     with pytest.raises(ValueError, match=r'^defaults\.responses\[0\]\.rule: "drift\*" is no rule'):
         require_rules(build_responses(config), config, ["no_data"])
+    # A command may create it later.
+    require_rules(build_responses(config), config, ["no_data"], ["drift_high"])
 
 
 def test_nothing_is_configured_by_default_and_a_response_is_a_dry_run_of_critical_alerts() -> None:
