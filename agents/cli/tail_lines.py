@@ -21,16 +21,7 @@ from driftline.schemas.results import (
 from driftline.streams.decide.metric_info import unit_of
 from driftline.streams.decide.wording import figure, interval, listed, metric_name, subject
 
-HEADLINES = (
-    "f1",
-    "macro_f1",
-    "accuracy",
-    "roc_auc",
-    "mae",
-    "throughput",
-    "error_rate",
-    "latency_p95",
-)
+HEADLINES = ("f1", "accuracy", "roc_auc", "throughput", "error_rate", "latency_p95")
 """Metrics that a line has, where the record has them."""
 
 

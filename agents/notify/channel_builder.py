@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import Any, TypeVar
+
+import msgspec
 
 from driftline.agents.notify.channel import ChannelPlugin
 from driftline.agents.notify.setting_types import setting_reader
+from driftline.agents.secret import secret_text
 from driftline.schemas.config import ConfigError
 from driftline.schemas.notification_settings import ChannelSettings, NotificationSettings
+from driftline.schemas.secrets import Secret
 from driftline.streams.catalogue import plugins
 from driftline.streams.toml_tables import convert_table
+
+_S = TypeVar("_S", bound=msgspec.Struct)
 
 
 @lru_cache(maxsize=1)
@@ -71,6 +78,26 @@ def build_channel(
     ...
     driftline.schemas.config.ConfigError: configuration: notifications.channels.ops.type: "slak" ...
     """
+    kind = channel_kind(settings, path)
+    table = dict(settings.of_type)
+    if "allow_private" in kind.__struct_fields__:
+        table["allow_private"] = settings.allow_private
+    elif settings.allow_private:
+        raise ConfigError(
+            path, f"{settings.path}.allow_private", f"has no meaning for the type {settings.type}"
+        )
+    variables = os.environ if environment is None else environment
+    return read_table(table, kind, settings, path, lambda secret: secret_text(secret, variables))
+
+
+def channel_kind(settings: ChannelSettings, path: str | None) -> type[ChannelPlugin]:
+    """The type that a channel names.
+
+    Raises
+    ------
+    ConfigError
+        If there is none of this name.
+    """
     kind = channel_plugins().get(settings.type)
     if kind is None:
         known = ", ".join(sorted(channel_plugins()))
@@ -79,18 +106,26 @@ def build_channel(
             f"{settings.path}.type",
             f'"{settings.type}" is not a type of channel; known are {known}',
         )
-    table = dict(settings.of_type)
-    if "allow_private" in kind.__struct_fields__:
-        table["allow_private"] = settings.allow_private
-    elif settings.allow_private:
-        raise ConfigError(
-            path, f"{settings.path}.allow_private", f"has no meaning for the type {settings.type}"
-        )
-    read = setting_reader(os.environ if environment is None else environment)
+    return kind
+
+
+def read_table(
+    table: Mapping[str, Any],
+    kind: type[_S],
+    settings: ChannelSettings,
+    path: str | None,
+    text_of: Callable[[Secret], str],
+) -> _S:
+    """The struct of a channel's table; `text_of` as for `setting_reader`.
+
+    Raises
+    ------
+    ConfigError
+        If a key is unknown or missing, or has a wrong value.
+    """
     try:
-        channel: ChannelPlugin = convert_table(table, kind, settings.path, dec_hook=read)
+        return convert_table(table, kind, settings.path, dec_hook=setting_reader(text_of))
     except ValueError as error:
         where, _, message = str(error).partition(": ")
         # Without its cause, which may hold the value of a setting.
         raise ConfigError(path, where, message) from None
-    return channel

@@ -9,13 +9,11 @@ from typing import Any
 import msgspec
 
 from driftline.agents.notify.channel import ChannelPlugin
-from driftline.agents.notify.channel_builder import channel_plugins
-from driftline.agents.notify.setting_types import SecretAddress, SecretText, WebAddress
-from driftline.schemas.config import ConfigError
-from driftline.schemas.config_values import InvalidValue
+from driftline.agents.notify.channel_builder import channel_kind, read_table
 from driftline.schemas.notification_settings import NotificationSettings
-from driftline.schemas.secrets import read_secret
-from driftline.streams.toml_tables import convert_table
+
+_ANY_TEXT = "https://host/"
+"""Stands for each secret: one that is a URL is checked as one."""
 
 
 def check_channels(settings: NotificationSettings, path: str | None = None) -> None:
@@ -33,19 +31,8 @@ def check_channels(settings: NotificationSettings, path: str | None = None) -> N
         If a type or key is unknown, or a key is missing or has a wrong value; names its place.
     """
     for channel in settings.channels:
-        kind = channel_plugins().get(channel.type)
-        if kind is None:
-            known = ", ".join(sorted(channel_plugins()))
-            raise ConfigError(
-                path,
-                f"{channel.path}.type",
-                f'"{channel.type}" is not a type of channel; known are {known}',
-            )
-        try:
-            convert_table(channel.of_type, _keys_of(kind), channel.path, dec_hook=_read_form)
-        except ValueError as error:
-            where, _, message = str(error).partition(": ")
-            raise ConfigError(path, where, message) from None
+        keys = _keys_of(channel_kind(channel, path))
+        read_table(channel.of_type, keys, channel, path, lambda secret: _ANY_TEXT)
 
 
 def _keys_of(kind: type[ChannelPlugin]) -> type[msgspec.Struct]:
@@ -69,15 +56,3 @@ def _keys_of(kind: type[ChannelPlugin]) -> type[msgspec.Struct]:
     return msgspec.defstruct(
         kind.__name__, fields, kw_only=True, forbid_unknown_fields=True, rename=renamed or None
     )
-
-
-def _read_form(kind: type, value: Any) -> Any:
-    if kind not in (SecretText, WebAddress, SecretAddress):
-        raise NotImplementedError(f"{kind} is not a type of settings")
-    if kind is WebAddress and isinstance(value, str):
-        return WebAddress(value)
-    try:
-        read_secret(value)
-    except InvalidValue as error:
-        raise ValueError(f'"{error.where.lstrip(".")}" {error.message}') from error
-    return SecretText("") if kind is SecretText else kind("https://host/")

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from driftline.agents.notify.web_address import WebAddress
-from driftline.agents.secret import SecretError, SecretText, secret_text
+from driftline.agents.secret import SecretError, SecretText
 from driftline.schemas.config_values import InvalidValue
-from driftline.schemas.secrets import read_secret
+from driftline.schemas.secrets import Secret, read_secret
 
 __all__ = ["SecretAddress", "SecretText", "WebAddress", "setting_reader"]
 
@@ -21,23 +21,19 @@ class SecretAddress(WebAddress):
     __slots__ = ()
 
 
-def setting_reader(environment: Mapping[str, str]) -> Callable[[type, Any], Any]:
+def setting_reader(text_of: Callable[[Secret], str]) -> Callable[[type, Any], Any]:
     """What converts values of the file to these types, as `dec_hook` of msgspec.
 
     Parameters
     ----------
-    environment
-        Where the variables are that the file names.
+    text_of
+        Gives the text that a reference stands for; raises SecretError if it cannot be read.
 
     Examples
     --------
-    >>> read = setting_reader({"KEY": "hunter2"})
+    >>> read = setting_reader(lambda reference: "https://host/hunter2")
     >>> read(SecretText, {"env": "KEY"}), read(WebAddress, "https://host/path")
     (SecretText(***), WebAddress(https://host/...))
-    >>> read(SecretText, {"env": "PASSWORD"})
-    Traceback (most recent call last):
-    ...
-    ValueError: the environment variable PASSWORD is not set; set it, or name another one
     """
 
     def read(kind: type, value: Any) -> Any:
@@ -46,7 +42,7 @@ def setting_reader(environment: Mapping[str, str]) -> Callable[[type, Any], Any]
         if kind is WebAddress and isinstance(value, str):
             return WebAddress(value)
         try:
-            return kind(secret_text(read_secret(value), environment))
+            return kind(text_of(read_secret(value)))
         except InvalidValue as error:
             raise ValueError(f'"{error.where.lstrip(".")}" {error.message}') from error
         except SecretError as error:

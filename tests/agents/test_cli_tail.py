@@ -10,11 +10,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from driftline.agents.cli.program import driftline
-from driftline.agents.cli.tail_lines import line_of
+from driftline.agents.cli.tail_lines import HEADLINES, line_of
 from driftline.schemas.alert_commands import AlertEvent
 from driftline.schemas.notifications import Notification
 from driftline.schemas.results import Drift, Expected, Recommendation, RuleWindow, RuleWindows
 from driftline.schemas.times import EpochMs
+from driftline.streams.decide.metric_info import known_metrics
 from tests.agents.test_cli_reading import DAY, alert, event, metric, write
 
 AT = EpochMs.of(DAY.format(6))
@@ -67,6 +68,10 @@ def test_what_cannot_be_shown_is_said(folder: Path) -> None:
     assert tail(folder, "predictions", "--model", "churn").exit_code == 2
     assert tail(folder, "predictons").exit_code == 2
     assert tail(folder / "none", "alerts").exit_code == 2
+
+
+def test_metrics_of_a_line_are_known() -> None:
+    assert set(HEADLINES) <= known_metrics().keys()
 
 
 def test_line_of_a_metric_has_the_figures_with_intervals() -> None:

@@ -19,21 +19,21 @@ from tests.kafka.notify_live import KAFKA, firing, write
 
 pytestmark = pytest.mark.kafka
 
-COMMAND = (sys.executable, "-m", "driftline.agents.cli", "tail", "alerts")
+COMMAND = (sys.executable, "-m", "driftline.agents.cli", "tail")
 WAIT_S = 60.0
 
 
 class Tail:
-    """A running `driftline tail alerts`."""
+    """A running `driftline tail`."""
 
-    def __init__(self, folder: Path, names: Names, *arguments: str) -> None:
+    def __init__(self, folder: Path, names: Names, *arguments: str, topic: str = "alerts") -> None:
         config = folder / "driftline.toml"
         config.write_text(names.toml(kafka=KAFKA), encoding="utf-8")
         self._out, self._err = folder / "tail.out", folder / "tail.err"
         options = ["--broker", names.servers, "--config", str(config)]
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
-                [*COMMAND, *arguments, *options],
+                [*COMMAND, topic, *arguments, *options],
                 stdout=out,
                 stderr=err,
             )
@@ -91,6 +91,19 @@ def test_the_newest_records_and_each_new_one_are_shown(names: Names, tmp_path: P
     assert of_model.process.wait(WAIT_S) == 0
     shown = [json.loads(line)["alert_id"] for line in of_model.lines(11)]
     assert shown == [*(f"a{number}" for number in range(1, 30, 3)), "later0"]
+
+
+def test_inputs_are_shown_as_they_came_whoever_wrote_them(names: Names, tmp_path: Path) -> None:
+    connection = names.connection(kafka=KAFKA)
+    create(connection)
+    producer = connection.producer()
+    name = connection.name("predictions")
+    for value in (b'{"a": 1}', b"no\x1b[31m JSON"):
+        producer.produce(name, value, partition=0, headers=[("ce_source", b"/shop/checkout")])
+    assert producer.flush(30) == 0
+    tail = Tail(tmp_path, names, "--no-follow", topic="predictions")
+    assert tail.process.wait(WAIT_S) == 0
+    assert tail.lines(2) == ['{"a": 1}', "no\\x1b[31m JSON"]
 
 
 def test_a_broker_that_is_killed_and_started_again_is_waited_for(

@@ -48,6 +48,21 @@ class FetchedRecord(Struct, frozen=True, gc=False):
     has_value: bool = True
 
 
+def record_of(message: Message) -> FetchedRecord:
+    """The record of a message that is no error."""
+    headers: Any = dict(message.headers() or ())
+    value = message.value()
+    return FetchedRecord(
+        message.partition() or 0,
+        message.offset() or 0,
+        value or b"",
+        headers,
+        message.key(),
+        message.timestamp()[1],
+        value is not None,
+    )
+
+
 def may_be_of(app: str, headers: Mapping[str, bytes]) -> bool:
     """Whether a program wrote the result or dead letter with these headers; also True where they
     name none.
@@ -140,18 +155,7 @@ def read_records(connection: Connection, wanted: Range) -> Iterator[list[Fetched
                     raise KafkaException(error)
                 at_end = at_end or offset >= wanted.end or error is not None
                 if error is None and offset < wanted.end:
-                    headers: Any = dict(message.headers() or ())
-                    taken.append(
-                        FetchedRecord(
-                            wanted.partition,
-                            offset,
-                            message.value() or b"",
-                            headers,
-                            message.key(),
-                            message.timestamp()[1],
-                            message.value() is not None,
-                        )
-                    )
+                    taken.append(record_of(message))
             if taken:
                 yield taken
             if at_end:

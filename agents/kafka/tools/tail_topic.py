@@ -11,15 +11,18 @@ from confluent_kafka import KafkaException, TopicPartition
 from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.ranges import (
     CHUNK,
+    MAX_BATCH_BYTES,
     FetchedRecord,
     PartitionReader,
     is_unreadable,
     may_be_of,
     offset_ranges,
     read_records,
+    record_of,
 )
 from driftline.agents.kafka.broker.topics import UnusableTopics
 from driftline.agents.recorded.export_manifest import Range
+from driftline.schemas.topics import TOPICS
 
 WAIT_S: Final = 0.2
 _FIRST_LOOK: Final = 200
@@ -45,6 +48,8 @@ class TopicTail:
         self, connection: Connection, topic: str, accepts: Callable[[bytes], bool]
     ) -> None:
         self._connection, self._accepts = connection, accepts
+        # Inputs come from any program; a result of another program is none of this one.
+        self._is_input = TOPICS[topic].stage == "input"
         self._parts = offset_ranges(connection, [topic])[topic]
         if not self._parts:
             raise UnusableTopics(
@@ -92,28 +97,27 @@ class TopicTail:
             TopicPartition(self._connection.name(part.topic), part.partition, part.end)
             for part in self._parts
         ]
-        with closing(PartitionReader(self._connection, places)) as reader:
+        # Records that retention has deleted meanwhile are passed over.
+        reader = PartitionReader(
+            self._connection,
+            places,
+            auto_offset_reset="earliest",
+            receive_message_max_bytes=MAX_BATCH_BYTES,
+        )
+        with closing(reader):
             while True:
                 for message in reader.consume(CHUNK, WAIT_S):
                     if is_unreadable(message):
                         continue
                     if (error := message.error()) is not None:
                         raise KafkaException(error)
-                    record = FetchedRecord(
-                        message.partition() or 0,
-                        message.offset() or 0,
-                        message.value() or b"",
-                        dict(message.headers() or ()),  # type: ignore[arg-type]
-                        message.key(),
-                        message.timestamp()[1],
-                        message.value() is not None,
-                    )
+                    record = record_of(message)
                     if self._is_wanted(record):
                         yield record
 
     def _is_wanted(self, record: FetchedRecord) -> bool:
         return (
             record.has_value
-            and may_be_of(self._connection.settings.app, record.headers)
+            and (self._is_input or may_be_of(self._connection.settings.app, record.headers))
             and self._accepts(record.value)
         )
