@@ -61,7 +61,7 @@ def _act_on_alerts(name: str, command: str, help_: str) -> click.Command:
                 )
                 for alert in map(source.open_alert, names)
             ]
-            return send(commands, source.connection, log, wait, told=_accepted, as_json=as_json)
+            return send(commands, source.connection, log, wait, describe=_accepted, as_json=as_json)
 
     return act
 
@@ -139,7 +139,7 @@ def silence(
     given = {name: value for name, value in params.items() if value not in (None, "*")}
     command = _command("silence", model_name, given, by=by, reason=reason, at=at)
     _check_silence(command)
-    return send_to(command, broker, config, log, wait, told=_accepted, as_json=as_json)
+    return send_to(command, broker, config, log, wait, describe=_accepted, as_json=as_json)
 
 
 @click.command(
@@ -166,7 +166,7 @@ def unsilence(
 ) -> int:
     """Take back the silence ID, as `driftline alerts silences` names it."""
     command = _command("unsilence", model_name, {"id": silence_id}, by=by, reason=reason, at=at)
-    return send_to(command, broker, config, log, wait, told=_accepted, as_json=as_json)
+    return send_to(command, broker, config, log, wait, describe=_accepted, as_json=as_json)
 
 
 @click.command("silences", epilog=example("driftline alerts silences --broker broker:9092"))

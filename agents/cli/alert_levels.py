@@ -99,16 +99,16 @@ def set_level(
         **header(by, at),
     )
     if is_broker(broker):
-        return send_to(command, broker, config, log, wait, told=_told, as_json=as_json)
+        return send_to(command, broker, config, log, wait, describe=_answer_text, as_json=as_json)
     if log is None and not dry_run:
         raise WrongInput("where to? name a broker (--broker) or a recorded log (--log)")
     event = _rehearsed(command, out, log)
     if not dry_run:
-        return send([command], None, log, wait, told=_told, as_json=as_json)
+        return send([command], None, log, wait, describe=_answer_text, as_json=as_json)
     if as_json:
         print_json({"sent": [], "answers": [event]})
     else:
-        click.echo(_told(event))
+        click.echo(_answer_text(event))
     return 0
 
 
@@ -153,6 +153,6 @@ def _added(model_name: str, source: RuleSource, log: Path | None) -> list[Regist
     return [each for each in commands if each.command_id not in source.answered]
 
 
-def _told(event: RegistryEvent) -> str:
+def _answer_text(event: RegistryEvent) -> str:
     begin = "would change" if event.dry_run else "changed"
     return f"{begin}, revision {event.revision}:\n{format_change(event)}"

@@ -82,14 +82,14 @@ def send_to(
     log: Path | None,
     wait: float,
     *,
-    told: Callable[[Any], str],
+    describe: Callable[[Any], str],
     as_json: bool,
 ) -> int:
     """As `send`, with one command and a broker that is not connected yet."""
     if not is_broker(broker):
-        return send([command], None, log, wait, told=told, as_json=as_json)
+        return send([command], None, log, wait, describe=describe, as_json=as_json)
     with open_connection(read_config(config), broker) as connection:
-        return send([command], connection, log, wait, told=told, as_json=as_json)
+        return send([command], connection, log, wait, describe=describe, as_json=as_json)
 
 
 def send(
@@ -98,14 +98,14 @@ def send(
     log: Path | None,
     wait: float,
     *,
-    told: Callable[[Any], str],
+    describe: Callable[[Any], str],
     as_json: bool,
 ) -> int:
     """Send commands of one kind to a broker, or add them to a log; 1 if one was rejected.
 
     Parameters
     ----------
-    told
+    describe
         What is printed of an answer that is no rejection.
     """
     if connection is None:
@@ -126,7 +126,7 @@ def send(
         print_json({"sent": list(commands), "answers": answers})
     else:
         for answer in answers:
-            click.echo(f"rejected: {answer.error}" if answer.error else told(answer))
+            click.echo(f"rejected: {answer.error}" if answer.error else describe(answer))
         if missing := len(commands) - len(answers):
             click.echo(
                 f"sent, and not answered within {wait:g} s: {missing} of {len(commands)}; without "

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from driftline.agents.state.rocks import RocksState
 from driftline.schemas.config import load_config
 from driftline.schemas.settings import Config
 from driftline.streams.join import expiry
+from tests.agents.stopped_runs import run_through_stops
 
 NOW = 1_900_000_000_000
 
@@ -68,25 +70,11 @@ def test_a_run_stopped_at_many_commits_ends_with_the_same_output(
     tmp_path: Path, sample: tuple[Config, Path, dict[str, bytes]]
 ) -> None:
     config, log, expected = sample
-    draw = random.Random(11)
-    stops = 0
 
-    class Stop(Exception):
-        pass
+    def start(draw: Random, reached: Callable[[str], None]) -> None:
+        run(log, tmp_path / "out", config, batch=draw.choice([40, 400]), reached=reached)
 
-    def reached(point: str) -> None:
-        nonlocal stops
-        if draw.random() < 0.15:
-            stops += 1
-            raise Stop(point)
-
-    while True:
-        try:
-            run(log, tmp_path / "out", config, batch=draw.choice([40, 400]), reached=reached)
-            break
-        except Stop:
-            continue
-    assert stops > 10
+    run_through_stops(start, seed=11)
     assert written(tmp_path / "out") == expected
 
 

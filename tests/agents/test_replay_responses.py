@@ -5,9 +5,10 @@ shown on the command line.
 from __future__ import annotations
 
 import json
-import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from driftline.agents.inprocess.replay import replay
 from driftline.schemas.config import load_config
 from driftline.schemas.errors import DriftlineError
 from tests.agents.response_log import EPISODE, write_response_log
+from tests.agents.stopped_runs import run_through_stops
 
 
 @pytest.fixture(scope="module")
@@ -101,27 +103,12 @@ def test_a_run_stopped_at_many_commits_takes_each_action_once(
     tmp_path: Path, sample: tuple[Path, Path, dict[str, bytes]]
 ) -> None:
     config, log, expected = sample
-    draw = random.Random(96)
-    stops = 0
 
-    class Stop(Exception):
-        pass
+    def start(_: Random, reached: Callable[[str], None]) -> None:
+        loaded = load_config(config)
+        replay(log, tmp_path / "out", loaded, batch=100, clock=clock, reached=reached)
 
-    def reached(point: str) -> None:
-        nonlocal stops
-        if draw.random() < 0.15:
-            stops += 1
-            raise Stop(point)
-
-    while True:
-        try:
-            replay(
-                log, tmp_path / "out", load_config(config), batch=100, clock=clock, reached=reached
-            )
-            break
-        except Stop:
-            continue
-    assert stops > 10
+    run_through_stops(start, seed=96)
     assert written(tmp_path / "out") == expected
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import random
+from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import driftline
 from driftline.agents.inprocess.replay import replay
 from driftline.agents.sample_log import write_sample
 from driftline.schemas.config import load_config
+from tests.agents.stopped_runs import run_through_stops
 
 RULES = """
 [[models.churn.rules]]
@@ -104,24 +106,11 @@ def test_a_run_stopped_at_many_commits_ends_with_the_same_output(
     tmp_path: Path, sample: Sample
 ) -> None:
     config, log, expected = sample
-    draw, stops = random.Random(11), 0
 
-    class Stop(Exception):
-        pass
+    def start(draw: Random, reached: Callable[[str], None]) -> None:
+        run(log, tmp_path / "out", config, batch=draw.choice([40, 400]), reached=reached)
 
-    def reached(point: str) -> None:
-        nonlocal stops
-        if draw.random() < 0.15:
-            stops += 1
-            raise Stop(point)
-
-    while True:
-        try:
-            run(log, tmp_path / "out", config, batch=draw.choice([40, 400]), reached=reached)
-            break
-        except Stop:
-            continue
-    assert stops > 10
+    run_through_stops(start, seed=11)
     assert written(tmp_path / "out") == expected
 
 
