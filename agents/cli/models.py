@@ -8,21 +8,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-import driftline
-from driftline.agents.cli.inputs import report_read_errors
+from driftline.agents.cli.alert_source import source_options
 from driftline.agents.cli.output import (
     example,
     json_option,
     minute,
     model_options,
     number,
-    out_option,
 )
+from driftline.agents.cli.result_source import place_of, read_results
 from driftline.agents.cli.tables import print_table
 from driftline.agents.terminal import print_json
 
 if TYPE_CHECKING:
-    from driftline.schemas.results import WindowFigures
     from driftline.schemas.times import EpochMs
 
 
@@ -53,37 +51,36 @@ def models() -> None:
 
 @models.command("list", epilog=example("driftline models list --out driftline-out"))
 @model_options
-@out_option
+@source_options
 @json_option
 def list_models(
-    out: Path, model_name: str | None, model_version: str | None, as_json: bool
+    out: Path,
+    broker: str | None,
+    config: Path | None,
+    model_name: str | None,
+    model_version: str | None,
+    as_json: bool,
 ) -> None:
     """List model versions with stage, threshold, predictions, firing alerts and rules that cannot
     judge them for lack of rows.
     """
     from driftline.agents.output_folder import latest
     from driftline.agents.rules_without_rows import rules_without_rows
+    from driftline.schemas.results import Alert, RegistryEntry, RuleWindows
+    from driftline.schemas.times import EpochMs
+    from driftline.schemas.topics import ALERTS, REGISTRY, RULE_WINDOWS
 
-    with report_read_errors():
-        results = driftline.open(out)
-        entries = latest(
-            results.registry.where(model_name=model_name, model_version=model_version).structs(),
-            group=lambda entry: (entry.model_name, entry.model_version),
+    wanted = {"model_name": model_name, "model_version": model_version}
+    with read_results(out, broker, config) as reads:
+        entries = sorted(
+            reads.records.latest(REGISTRY, RegistryEntry, **wanted),
+            key=lambda entry: (entry.model_name, entry.model_version),
         )
         alerts = latest(
-            results.alerts.where(model_name=model_name, model_version=model_version).structs(),
-            group=lambda alert: alert.fingerprint,
+            reads.records.all(ALERTS, Alert, **wanted), group=lambda alert: alert.fingerprint
         )
-        not_judged = rules_without_rows(
-            results.rule_windows.where(
-                model_name=model_name, model_version=model_version, segment="all"
-            ).structs()
-        )
-        traffic = Traffic()
-        for record in results.metrics.where(
-            model_name=model_name, model_version=model_version, segment="all"
-        ).structs():
-            traffic.add(record)
+        not_judged = rules_without_rows(reads.records.all(RULE_WINDOWS, RuleWindows, **wanted))
+        predictions = reads.figures.predictions()
     firing: dict[tuple[str, str], int] = {}
     for alert in alerts:
         if alert.status != "resolved":
@@ -92,6 +89,7 @@ def list_models(
     rows = []
     for entry in entries:
         version = (entry.model_name, entry.model_version)
+        count, until = predictions.get(version, (0, 0))
         rows.append(
             Row(
                 model_name=entry.model_name,
@@ -102,8 +100,8 @@ def list_models(
                 revision=entry.revision,
                 registered_at=entry.registered_at,
                 deployed_at=entry.deployed_at,
-                n_predictions=traffic.predictions(version),
-                last_prediction=traffic.until.get(version),
+                n_predictions=count,
+                last_prediction=EpochMs(until) if count else None,
                 alerts_firing=firing.get(version, 0),
                 not_judged=not_judged.get(version, {}),
             )
@@ -139,33 +137,6 @@ def list_models(
             )
             for row in rows
         ],
-        empty=f"no model version in {out}",
+        empty=f"no model version in {place_of(out, broker)}",
         optional=("Reference", "Revision", "Up to", "Threshold", "Not judged"),
     )
-
-
-class Traffic:
-    """Number of predictions and latest window end of each version, from its tumbling windows.
-
-    The windows of one size add up to all predictions. The sums of several sizes differ only at the
-    end of an unfinished run, where the smaller windows have counted more; the largest sum is used.
-    """
-
-    def __init__(self) -> None:
-        self._sums: dict[tuple[str, str], dict[str, int]] = {}
-        self.until: dict[tuple[str, str], EpochMs] = {}
-
-    def add(self, record: WindowFigures) -> None:
-        """Add a record of the traffic lane; other records are ignored."""
-        if record.lane != "traffic" or record.kind != "tumbling" or not record.n_predictions:
-            return
-        version = (record.model_name, record.model_version)
-        sums = self._sums.setdefault(version, {})
-        sums[record.window] = sums.get(record.window, 0) + record.n_predictions
-        self.until[version] = max(
-            self.until.get(version, record.window_end_ms), record.window_end_ms
-        )
-
-    def predictions(self, version: tuple[str, str]) -> int:
-        """Predictions of a version so far."""
-        return max(self._sums.get(version, {}).values(), default=0)

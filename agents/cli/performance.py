@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-import driftline
-from driftline.agents.cli.inputs import report_read_errors
+from driftline.agents.cli.alert_source import source_options
 from driftline.agents.cli.output import (
     WrongInput,
     example,
@@ -18,9 +17,9 @@ from driftline.agents.cli.output import (
     minute,
     model_options,
     number,
-    out_option,
     share,
 )
+from driftline.agents.cli.result_source import place_of, read_results
 from driftline.agents.cli.tables import fit_columns, print_table, print_wrapped, wrap
 from driftline.agents.input_rules import see
 from driftline.agents.terminal import console, print_json
@@ -66,10 +65,12 @@ def performance() -> None:
     multiple=True,
     help=f"Metric to show; repeatable. By default: {', '.join(USUAL)}.",
 )
-@out_option
+@source_options
 @json_option
 def summary(
     out: Path,
+    broker: str | None,
+    config: Path | None,
     model_name: str | None,
     model_version: str | None,
     segment: str,
@@ -83,19 +84,19 @@ def summary(
 
     A metric without a value shows the reason: no truth yet, too few rows, no score.
     """
+    from driftline.agents.read_model.figure_reads import SeriesFilter
     from driftline.schemas.results import describe_losses
 
-    with report_read_errors():
-        table = driftline.open(out).metrics.where(
-            model_name=model_name,
-            model_version=model_version,
-            segment=segment,
-            lane=lane,
-            window=window,
-        )
-        records = select_newest(
-            record for record in table.structs() if maturity in ("all", "last", record.maturity)
-        )
+    wanted = SeriesFilter(
+        model_name=model_name,
+        model_version=model_version,
+        segment=segment,
+        lane=lane,
+        window=window,
+        maturity=None if maturity in ("all", "last") else maturity,
+    )
+    with read_results(out, broker, config) as reads:
+        records = sorted(reads.figures.newest(wanted), key=series_order)
     if maturity == "last":
         records = select_last_rungs(records)
     shown = metrics or USUAL
@@ -110,7 +111,7 @@ def summary(
         return
     if not records:
         click.echo(
-            f"no figure in {out} for segment {segment} of the {lane} lane"
+            f"no figure in {place_of(out, broker)} for segment {segment} of the {lane} lane"
             + (f" in window {window}" if window else "")
         )
     else:
@@ -192,21 +193,10 @@ def format_rung(record: WindowFigures) -> str:
     return (record.maturity or "-") + ("" if record.final else " *")
 
 
-def select_newest(records: Iterable[WindowFigures]) -> list[WindowFigures]:
-    """The newest window of each series, window kind and rung."""
-    from driftline.agents.output_folder import latest
-
-    return latest(
-        (record for record in records if not record.provisional),
-        group=lambda record: (
-            record.model_name,
-            record.model_version,
-            record.segment,
-            window_order(record),
-            rung_order(record),
-        ),
-        order=lambda record: (record.window_start_ms, record.revision),
-    )
+def series_order(record: WindowFigures) -> tuple[object, ...]:
+    """Sort key: model version, segment, window and rung."""
+    names = record.model_name, record.model_version, record.segment
+    return (*names, window_order(record), rung_order(record))
 
 
 def select_last_rungs(records: list[WindowFigures]) -> list[WindowFigures]:

@@ -178,7 +178,12 @@ def read_all(connection: Connection, ranges: Sequence[Range]) -> Iterator[tuple[
         for part in ranges
         if part.end > part.start
     ]
-    settings = {"enable_partition_eof": True, "queued_max_messages_kbytes": 4096}
+    settings = {
+        "enable_partition_eof": True,
+        # Records that retention has deleted meanwhile are passed over.
+        "auto_offset_reset": "earliest",
+        "queued_max_messages_kbytes": 4096,
+    }
     with closing(PartitionReader(connection, places, **settings)) as reader:
         # The end of a partition is reported again for records that come after it.
         unfinished = {(place.topic, place.partition) for place in places}

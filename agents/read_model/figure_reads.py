@@ -1,0 +1,259 @@
+"""Figures of an index: which series there are, their records, and one metric over time."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from driftline.agents.read_model.packed import Samples, unpack
+from driftline.schemas.results import NO_MATURITY, Histogram, WindowFigures, decoder
+
+_decode_figures = decoder(WindowFigures).decode
+_decode_histogram = decoder(Histogram).decode
+_ALWAYS: Final = 1 << 62
+
+
+class Series(msgspec.Struct, frozen=True, kw_only=True):
+    """What is counted together over time, at one maturity.
+
+    Attributes
+    ----------
+    maturity
+        Name of the rung; null in a lane without a ladder.
+    kind
+        Of the window; empty if only histograms of the series are known.
+    """
+
+    model_name: str
+    model_version: str
+    segment: str
+    lane: str
+    window: str
+    maturity: str | None
+    kind: str = ""
+
+
+class SeriesFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which series; None selects all values of a field.
+
+    Attributes
+    ----------
+    maturity
+        Name of a rung; "-" selects the lanes without a ladder.
+    """
+
+    model_name: str | None = None
+    model_version: str | None = None
+    segment: str | None = None
+    lane: str | None = None
+    window: str | None = None
+    maturity: str | None = None
+
+
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """Which windows of a series.
+
+    Attributes
+    ----------
+    since_ms, until_ms
+        The window ends after the first and at the second at the latest, in ms since the epoch.
+    known_at_ms
+        Only figures that were complete at this frontier.
+    provisional
+        Whether windows that are still open are included.
+    """
+
+    since_ms: int = -_ALWAYS
+    until_ms: int = _ALWAYS
+    known_at_ms: int = _ALWAYS
+    provisional: bool = False
+
+
+class Curve(msgspec.Struct, kw_only=True):
+    """Metrics of one series over W windows, in the order of time.
+
+    Attributes
+    ----------
+    start_ms, end_ms, complete_at_ms
+        Shape (W,), in ms since the epoch.
+    n_predictions, n
+        Shape (W,), as in `WindowFigures`.
+    final, provisional
+        Shape (W,).
+    value, low, high
+        By metric, shape (W,): the value and its 95 % interval, NaN where there is none.
+    null_reasons
+        By metric, why there is no value, by place in the arrays.
+    """
+
+    series: Series
+    start_ms: npt.NDArray[np.int64]
+    end_ms: npt.NDArray[np.int64]
+    complete_at_ms: npt.NDArray[np.int64]
+    n_predictions: npt.NDArray[np.int64]
+    n: npt.NDArray[np.int64]
+    final: npt.NDArray[np.bool_]
+    provisional: npt.NDArray[np.bool_]
+    value: dict[str, npt.NDArray[np.float64]]
+    low: dict[str, npt.NDArray[np.float64]]
+    high: dict[str, npt.NDArray[np.float64]]
+    null_reasons: dict[str, dict[int, str]]
+
+
+class _Values(msgspec.Struct):
+    """What a curve takes from a record."""
+
+    metrics: dict[str, float | None]
+    ci: dict[str, tuple[float, float]] = {}
+    null_reasons: dict[str, str] = {}
+
+
+_decode_values = msgspec.json.Decoder(_Values).decode
+
+
+class FigureReads:
+    """Reads figures; `samples` are those of the index."""
+
+    def __init__(self, connection: sqlite3.Connection, samples: Samples) -> None:
+        self._connection = connection
+        self._samples = samples
+
+    def series(self, wanted: SeriesFilter) -> list[Series]:
+        """The series of a filter in the order of their names."""
+        return [series for _, series in self._series(wanted)]
+
+    def newest(self, wanted: SeriesFilter) -> Iterator[WindowFigures]:
+        """The newest complete window of each series."""
+        for series_id, _ in self._series(wanted):
+            row = self._connection.execute(
+                "SELECT sample_id, record FROM figures WHERE series_id = ? AND NOT provisional"
+                " ORDER BY start_ms DESC LIMIT 1",
+                (series_id,),
+            ).fetchone()
+            if row is not None:
+                yield _decode_figures(self._unpacked(*row))
+
+    def between(self, wanted: SeriesFilter, span: Span) -> Iterator[WindowFigures]:
+        """The windows of each series in the order of time."""
+        for series_id, _ in self._series(wanted):
+            for row in self._windows(series_id, span, "sample_id, record"):
+                yield _decode_figures(self._unpacked(*row))
+
+    def curve(self, series: Series, metrics: Sequence[str], span: Span) -> Curve:
+        """Metrics of a series over time; without any window the arrays are empty."""
+        found = self._series(_only(series))
+        columns = "start_ms, end_ms, complete_at_ms, n_predictions, n, final, provisional"
+        rows = (
+            list(self._windows(found[0][0], span, f"{columns}, sample_id, record")) if found else []
+        )
+        numbers = np.array([row[:7] for row in rows], dtype=np.int64).reshape(-1, 7)
+        shape = (len(metrics), len(rows))
+        value, low, high = (np.full(shape, np.nan) for _ in range(3))
+        reasons: dict[str, dict[int, str]] = {metric: {} for metric in metrics}
+        for at, row in enumerate(rows):
+            record = _decode_values(self._unpacked(*row[7:]))
+            for line, metric in enumerate(metrics):
+                if (number := record.metrics.get(metric)) is not None:
+                    value[line, at] = number
+                elif metric in record.null_reasons:
+                    reasons[metric][at] = record.null_reasons[metric]
+                if metric in record.ci:
+                    low[line, at], high[line, at] = record.ci[metric]
+        return Curve(
+            series=found[0][1] if found else series,
+            start_ms=numbers[:, 0],
+            end_ms=numbers[:, 1],
+            complete_at_ms=numbers[:, 2],
+            n_predictions=numbers[:, 3],
+            n=numbers[:, 4],
+            final=numbers[:, 5].astype(bool),
+            provisional=numbers[:, 6].astype(bool),
+            value=dict(zip(metrics, value, strict=True)),
+            low=dict(zip(metrics, low, strict=True)),
+            high=dict(zip(metrics, high, strict=True)),
+            null_reasons=reasons,
+        )
+
+    def histograms(self, series: Series, span: Span) -> Iterator[Histogram]:
+        """The score histograms of a series in the order of time."""
+        for series_id, _ in self._series(_only(series)):
+            for row in self._connection.execute(
+                "SELECT sample_id, record FROM histograms WHERE series_id = ? AND end_ms > ?"
+                " AND end_ms <= ? ORDER BY start_ms",
+                (series_id, span.since_ms, span.until_ms),
+            ):
+                yield _decode_histogram(self._unpacked(*row))
+
+    def predictions(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """By model and version, the number of predictions and the end of the newest window of
+        traffic with any, in ms since the epoch.
+
+        The windows of one size add up to all predictions. The sums of several sizes differ only at
+        the end of an unfinished run, where the smaller windows have counted more; the largest sum
+        is used. Of a run with more windows than the index keeps, these alone are counted.
+        """
+        found: dict[tuple[str, str], tuple[int, int]] = {}
+        for model, version, count, until in self._connection.execute(
+            "SELECT model_name, model_version, sum(n_predictions), max(end_ms)"
+            " FROM series JOIN figures USING (series_id)"
+            " WHERE lane = 'traffic' AND kind = 'tumbling' AND segment = 'all' AND n_predictions"
+            " GROUP BY model_name, model_version, window"
+        ):
+            before = found.get((model, version), (0, 0))
+            found[model, version] = max(before[0], count), max(before[1], until)
+        return found
+
+    def _series(self, wanted: SeriesFilter) -> list[tuple[int, Series]]:
+        fields = {
+            name: value
+            for name, value in msgspec.structs.asdict(wanted).items()
+            if value is not None
+        }
+        where = " AND ".join(f"{name} = :{name}" for name in fields) or "TRUE"
+        rows = self._connection.execute(
+            "SELECT series_id, model_name, model_version, segment, lane, window, maturity, kind"
+            f" FROM series WHERE {where}"
+            " ORDER BY model_name, model_version, segment, lane, window, maturity",
+            fields,
+        )
+        return [
+            (
+                series_id,
+                Series(
+                    model_name=names[0],
+                    model_version=names[1],
+                    segment=names[2],
+                    lane=names[3],
+                    window=names[4],
+                    maturity=None if names[5] == NO_MATURITY else names[5],
+                    kind=names[6],
+                ),
+            )
+            for series_id, *names in rows
+        ]
+
+    def _windows(self, series_id: int, span: Span, columns: str) -> Iterator[Any]:
+        return self._connection.execute(
+            f"SELECT {columns} FROM figures WHERE series_id = ? AND end_ms > ? AND end_ms <= ?"
+            " AND complete_at_ms <= ? AND provisional <= ? ORDER BY start_ms",
+            (series_id, span.since_ms, span.until_ms, span.known_at_ms, span.provisional),
+        )
+
+    def _unpacked(self, sample_id: int, record: bytes) -> bytes:
+        return unpack(record, self._samples.content(self._connection, sample_id))
+
+
+def _only(series: Series) -> SeriesFilter:
+    return SeriesFilter(
+        model_name=series.model_name,
+        model_version=series.model_version,
+        segment=series.segment,
+        lane=series.lane,
+        window=series.window,
+        maturity=series.maturity or NO_MATURITY,
+    )
