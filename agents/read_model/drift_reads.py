@@ -9,6 +9,7 @@ import msgspec
 
 from driftline.agents.read_model.figure_reads import Span
 from driftline.agents.read_model.packed import Samples, unpack
+from driftline.agents.read_model.selection import condition
 from driftline.schemas.results import Drift, decoder
 
 _decode = decoder(Drift).decode
@@ -56,12 +57,7 @@ class DriftReads:
                 yield self._decoded(*row)
 
     def _targets(self, wanted: DriftFilter) -> list[int]:
-        fields = {
-            name: value
-            for name, value in msgspec.structs.asdict(wanted).items()
-            if value is not None
-        }
-        where = " AND ".join(f"{name} = :{name}" for name in fields) or "TRUE"
+        where, fields = condition(wanted)
         rows = self._connection.execute(
             f"SELECT target_id FROM targets WHERE {where}"
             " ORDER BY model_name, model_version, segment, target, method, window",

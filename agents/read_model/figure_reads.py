@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from driftline.agents.read_model.packed import Samples, unpack
+from driftline.agents.read_model.selection import condition
 from driftline.schemas.results import NO_MATURITY, Histogram, WindowFigures, decoder
 
 _decode_figures = decoder(WindowFigures).decode
@@ -209,12 +210,7 @@ class FigureReads:
         return found
 
     def _series(self, wanted: SeriesFilter) -> list[tuple[int, Series]]:
-        fields = {
-            name: value
-            for name, value in msgspec.structs.asdict(wanted).items()
-            if value is not None
-        }
-        where = " AND ".join(f"{name} = :{name}" for name in fields) or "TRUE"
+        where, fields = condition(wanted)
         rows = self._connection.execute(
             "SELECT series_id, model_name, model_version, segment, lane, window, maturity, kind"
             f" FROM series WHERE {where}"

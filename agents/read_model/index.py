@@ -12,6 +12,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ FORMAT: Final = 1
 BUSY_S: Final = 60.0
 """How long one process waits for the transaction of another."""
 
+_PAUSE_S: Final = 0.01
 _CACHE_KIB: Final = 32 << 10
 
 _TABLES: Final = """
@@ -103,10 +105,10 @@ class Index:
             connection = self.connection()
             # Fewer, larger pages: neighbours of a series are read together.
             connection.execute("PRAGMA page_size = 16384")
-            connection.execute("PRAGMA journal_mode = WAL")
-            with self.writing():
-                if _format_of(connection) != FORMAT:
-                    _create_anew(connection)
+            _keep_readers_apart(connection)
+        with self.writing():
+            if _format_of(connection) != FORMAT:
+                _create_anew(connection)
 
     def connection(self) -> sqlite3.Connection:
         """The connection of this thread."""
@@ -127,15 +129,24 @@ class Index:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: all of it is kept, or nothing if it raises."""
-        connection = self.connection()
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield connection
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
+        """A transaction: all of it is kept, or nothing if it raises.
+
+        Raises
+        ------
+        UnusableIndex
+            If the file cannot be written.
+        """
+        with self._reporting():
+            connection = self.connection()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                # After some errors, such as a full disk, SQLite has done it by itself.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -161,7 +172,7 @@ class Index:
             yield
         except sqlite3.Error as error:
             raise UnusableIndex(
-                f"the index {self.path} cannot be used: {error}; delete it, or name another file"
+                f"the index {self.path} cannot be used: {error}; make room, or delete it"
             ) from error
 
 
@@ -176,6 +187,19 @@ def generation(connection: sqlite3.Connection) -> str:
         "SELECT value FROM facts WHERE name = 'generation'"
     ).fetchone()
     return found[0]
+
+
+def _keep_readers_apart(connection: sqlite3.Connection) -> None:
+    """Let others read while one writes. SQLite does not wait for others that switch it on too."""
+    until_s = time.monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until_s:
+                raise
+            time.sleep(_PAUSE_S)
 
 
 def _format_of(connection: sqlite3.Connection) -> int:
