@@ -335,9 +335,7 @@ def test_an_index_of_another_format_is_made_again(folder: Path) -> None:
 def test_a_file_that_is_no_index_is_left_alone_with_a_message(folder: Path) -> None:
     other = folder / "notes.txt"
     other.write_bytes(b"not a database" * 100)
-    with pytest.raises(
-        UnusableIndex, match=r"notes\.txt cannot be used: .*; make room"
-    ):
+    with pytest.raises(UnusableIndex, match=r"notes\.txt cannot be used: .*; make room"):
         open_folder(folder, index=other)
     assert other.read_bytes() == b"not a database" * 100
 
