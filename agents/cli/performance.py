@@ -1,4 +1,7 @@
-"""`driftline performance`: the newest figures of each model version, with their intervals."""
+"""`driftline performance`: the newest figures of each model version, with their intervals.
+
+Figures over time are `performance_trends.py`, versions side by side `performance_compare.py`.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,26 @@ from typing import TYPE_CHECKING
 import click
 
 from driftline.agents.cli.alert_source import source_options
+from driftline.agents.cli.figure_cells import (
+    LANES,
+    USUAL,
+    USUAL_OF_TRAFFIC,
+    check_metrics,
+    metric_cell,
+    rung_order,
+    usual_metrics,
+    window_order,
+)
 from driftline.agents.cli.output import (
-    WrongInput,
     example,
     json_option,
-    milliseconds,
     minute,
     model_options,
     number,
     share,
 )
+from driftline.agents.cli.performance_compare import compare
+from driftline.agents.cli.performance_trends import trends
 from driftline.agents.cli.result_source import place_of, read_results
 from driftline.agents.cli.tables import fit_columns, print_table, print_wrapped, wrap
 from driftline.agents.input_rules import see
@@ -26,10 +39,6 @@ from driftline.agents.terminal import console, print_json
 
 if TYPE_CHECKING:
     from driftline.schemas.results import WindowFigures
-
-KINDS = ("tumbling", "sliding", "last_n", "since_deployment")
-USUAL = ("accuracy", "precision", "recall", "f1", "roc_auc")
-IN_MILLISECONDS = ("delay_p50", "delay_p95", "latency_p50", "latency_p95", "latency_p99")
 
 
 @click.group()
@@ -48,7 +57,7 @@ def performance() -> None:
 @click.option("--segment", default="all", show_default=True, help='"all", or "dimension=value".')
 @click.option(
     "--lane",
-    type=click.Choice(("decisions", "arrivals", "traffic")),
+    type=click.Choice(LANES),
     default="decisions",
     show_default=True,
 )
@@ -63,7 +72,8 @@ def performance() -> None:
     "--metric",
     "metrics",
     multiple=True,
-    help=f"Metric to show; repeatable. By default: {', '.join(USUAL)}.",
+    help=f"Metric to show; repeatable. By default: {', '.join(USUAL)}; of traffic "
+    f"{', '.join(USUAL_OF_TRAFFIC)}.",
 )
 @source_options
 @json_option
@@ -99,13 +109,8 @@ def summary(
         records = sorted(reads.figures.newest(wanted), key=series_order)
     if maturity == "last":
         records = select_last_rungs(records)
-    shown = metrics or USUAL
-    known = sorted({name for record in records for name in record.metrics})
-    for name in metrics:
-        if records and name not in known:
-            raise WrongInput(
-                f'no figure has a metric "{name}"; there are {", ".join(known) or "none"}'
-            )
+    shown = metrics or usual_metrics(lane)
+    check_metrics(metrics, records)
     if as_json:
         print_json(records)
         return
@@ -148,7 +153,7 @@ def print_figures(records: list[WindowFigures], shown: Sequence[str]) -> None:
                     *other_labels(record),
                 ]
             ),
-            *(format_metric(record, name, between="\n") for name in shown),
+            *(figure(record, name, between="\n") for name in shown),
         )
         for record in records
     ]
@@ -166,7 +171,7 @@ def print_figures(records: list[WindowFigures], shown: Sequence[str]) -> None:
         heading = "; ".join([heading, *positive_label(record), *other_labels(record)])
         click.echo(wrap(heading, width, hanging_indent="  "))
         for name in shown:
-            text = f"{name:<18} {format_metric(record, name, between=' ')}"
+            text = f"{name:<18} {figure(record, name, between=' ')}"
             click.echo(wrap(text, width, "  ", " " * 21))
 
 
@@ -193,10 +198,15 @@ def format_rung(record: WindowFigures) -> str:
     return (record.maturity or "-") + ("" if record.final else " *")
 
 
+def figure(record: WindowFigures, name: str, *, between: str) -> str:
+    """A metric, `between` and its interval; the reason if there is no value."""
+    return metric_cell(name, record.metrics, record.ci, record.null_reasons, between=between)
+
+
 def series_order(record: WindowFigures) -> tuple[object, ...]:
     """Sort key: model version, segment, window and rung."""
     names = record.model_name, record.model_version, record.segment
-    return (*names, window_order(record), rung_order(record))
+    return (*names, window_order(record.window, record.kind), rung_order(record.maturity))
 
 
 def select_last_rungs(records: list[WindowFigures]) -> list[WindowFigures]:
@@ -209,39 +219,11 @@ def select_last_rungs(records: list[WindowFigures]) -> list[WindowFigures]:
             record.model_name,
             record.model_version,
             record.segment,
-            window_order(record),
+            window_order(record.window, record.kind),
         ),
-        order=rung_order,
+        order=lambda record: rung_order(record.maturity),
     )
 
 
-def rung_order(record: WindowFigures) -> int:
-    """Sort key of a rung: its delay in milliseconds; 0 in a lane without a ladder."""
-    from driftline.schemas.times import parse_duration
-
-    return parse_duration(record.maturity) if record.maturity else 0
-
-
-def window_order(record: WindowFigures) -> tuple[int, int, str]:
-    """Sort key of a window: kind, size, name."""
-    from driftline.schemas.times import parse_duration
-
-    size, _, _ = record.window.partition("/")
-    length = parse_duration(size) if record.kind in ("tumbling", "sliding") else 0
-    return KINDS.index(record.kind), length, record.window
-
-
-def format_metric(record: WindowFigures, name: str, *, between: str) -> str:
-    """A metric, `between` and its interval; the reason if there is no value."""
-    if name not in record.metrics:
-        return "-"
-    value = record.metrics[name]
-    if value is None:
-        return record.null_reasons.get(name, "not defined")
-    written = milliseconds if name in IN_MILLISECONDS else number
-    interval = record.ci.get(name)
-    return (
-        written(value)
-        if interval is None
-        else f"{written(value)}{between}[{written(interval[0])}, {written(interval[1])}]"
-    )
+performance.add_command(trends)
+performance.add_command(compare)

@@ -17,6 +17,7 @@ from driftline.agents.cli.demo import demo
 from driftline.agents.cli.dev_broker import dev_broker
 from driftline.agents.cli.dlq import dlq
 from driftline.agents.cli.doctor import doctor
+from driftline.agents.cli.drift import drift
 from driftline.agents.cli.export import export
 from driftline.agents.cli.feed import feed
 from driftline.agents.cli.finish import finish
@@ -131,6 +132,7 @@ for command in (
     schema,
     models,
     performance,
+    drift,
     alerts,
     actions,
     registry,

@@ -10,7 +10,7 @@ import msgspec
 from driftline.agents.read_model.figure_reads import Span
 from driftline.agents.read_model.packed import Samples, unpack
 from driftline.agents.read_model.selection import condition
-from driftline.schemas.results import Drift, decoder
+from driftline.schemas.results import WHOLE_SHARE, Drift, decoder
 
 _decode = decoder(Drift).decode
 
@@ -46,15 +46,31 @@ class DriftReads:
                 yield self._decoded(*row)
 
     def newest(self, wanted: DriftFilter) -> Iterator[Drift]:
-        """The newest result of each target, method and window."""
+        """The newest result of each target, method and window, of a window that data cover as a
+        whole if there is one.
+        """
         for target_id in self._targets(wanted):
-            row = self._connection.execute(
-                "SELECT sample_id, record FROM drift WHERE target_id = ?"
-                " ORDER BY start_ms DESC LIMIT 1",
+            rows = self._connection.execute(
+                "SELECT sample_id, record FROM drift WHERE target_id = ? ORDER BY start_ms DESC",
                 (target_id,),
-            ).fetchone()
-            if row is not None:
-                yield self._decoded(*row)
+            )
+            results = (self._decoded(*row) for row in rows)
+            newest = next(results, None)
+            if newest is not None:
+                whole = (each for each in results if each.covered_share >= WHOLE_SHARE)
+                yield newest if newest.covered_share >= WHOLE_SHARE else next(whole, newest)
+
+    def newest_end(self, wanted: DriftFilter) -> int:
+        """End of the newest window, in ms since the epoch; 0 without any."""
+        ends = [
+            end
+            for target_id in self._targets(wanted)
+            for (end,) in self._connection.execute(
+                "SELECT max(end_ms) FROM drift WHERE target_id = ?", (target_id,)
+            )
+            if end is not None
+        ]
+        return max(ends, default=0)
 
     def _targets(self, wanted: DriftFilter) -> list[int]:
         where, fields = condition(wanted)

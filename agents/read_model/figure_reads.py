@@ -145,9 +145,35 @@ class FigureReads:
             for row in self._windows(series_id, span, "sample_id, record"):
                 yield _decode_figures(self._unpacked(*row))
 
+    def starts(self, series: Series) -> list[int]:
+        """Starts of the complete windows of a series with rows, in ms since the epoch: labelled
+        ones, or of traffic any.
+        """
+        rows = "n_predictions" if series.lane == "traffic" else "n"
+        return [
+            start
+            for series_id, _ in self._series(only(series))
+            for (start,) in self._connection.execute(
+                f"SELECT start_ms FROM figures WHERE series_id = ? AND NOT provisional AND {rows}"
+                " ORDER BY start_ms",
+                (series_id,),
+            )
+        ]
+
+    def at(self, series: Series, start_ms: int) -> WindowFigures | None:
+        """The window of a series that starts then; None if there is none."""
+        for series_id, _ in self._series(only(series)):
+            row = self._connection.execute(
+                "SELECT sample_id, record FROM figures WHERE series_id = ? AND start_ms = ?",
+                (series_id, start_ms),
+            ).fetchone()
+            if row is not None:
+                return _decode_figures(self._unpacked(*row))
+        return None
+
     def curve(self, series: Series, metrics: Sequence[str], span: Span) -> Curve:
         """Metrics of a series over time; without any window the arrays are empty."""
-        found = self._series(_only(series))
+        found = self._series(only(series))
         columns = "start_ms, end_ms, complete_at_ms, n_predictions, n, final, provisional"
         rows = (
             list(self._windows(found[0][0], span, f"{columns}, sample_id, record")) if found else []
@@ -182,7 +208,7 @@ class FigureReads:
 
     def histograms(self, series: Series, span: Span) -> Iterator[Histogram]:
         """The score histograms of a series in the order of time."""
-        for series_id, _ in self._series(_only(series)):
+        for series_id, _ in self._series(only(series)):
             for row in self._connection.execute(
                 "SELECT sample_id, record FROM histograms WHERE series_id = ? AND end_ms > ?"
                 " AND end_ms <= ? ORDER BY start_ms",
@@ -244,7 +270,8 @@ class FigureReads:
         return unpack(record, self._samples.content(self._connection, sample_id))
 
 
-def _only(series: Series) -> SeriesFilter:
+def only(series: Series) -> SeriesFilter:
+    """The filter that selects one series."""
     return SeriesFilter(
         model_name=series.model_name,
         model_version=series.model_version,

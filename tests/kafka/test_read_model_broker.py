@@ -160,6 +160,10 @@ def test_records_that_were_deleted_are_passed_over(
         ("models", "list"),
         ("performance", "summary"),
         ("performance", "summary", "--lane", "traffic", "--metric", "throughput"),
+        ("performance", "trends", "--last", "30d", "--metric", "f1"),
+        ("performance", "compare", "1.4.2", "1.4.2"),
+        ("drift", "report"),
+        ("drift", "history"),
     ],
 )
 def test_verbs_say_the_same_of_a_broker_and_of_a_folder(
