@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from driftline.agents.cli.alert_source import source_options
 from driftline.agents.cli.figure_cells import (
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from driftline.schemas.results import WindowFigures
 
 
-class Difference(msgspec.Struct, kw_only=True):
+@dataclass(kw_only=True)
+class Difference:
     """A metric of two versions in the same window.
 
     Attributes
@@ -49,7 +50,8 @@ class Difference(msgspec.Struct, kw_only=True):
     high: float | None
 
 
-class Comparison(msgspec.Struct, kw_only=True):
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
     """The figures of two versions in the same window, and their differences."""
 
     a: WindowFigures

@@ -1,4 +1,4 @@
-"""`performance trends` and `compare`, `drift report` and `history`, on an output folder with records
+"""`performance trends` and `compare`, `drift report` and `history`, on a folder with records that are
 written by hand.
 """
 
