@@ -1,5 +1,5 @@
-"""`performance trends` and `compare`, `drift report` and `history`, on a folder with records that are
-written by hand.
+"""`performance trends` and `compare`, `drift report` and `history`, on records that are written by
+hand.
 """
 
 from __future__ import annotations
