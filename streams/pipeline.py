@@ -47,6 +47,7 @@ from driftline.streams.join.uncounted_rows import UNCOUNTED_ROWS, UncountedRow
 from driftline.streams.measure import Measure
 from driftline.streams.measure.counts.labels import LabelReport
 from driftline.streams.measure.timing.frontier import Frontier
+from driftline.streams.ordered_outcomes import ORDERED_OUTCOMES
 from driftline.streams.registry import Registry
 from driftline.streams.stage import Batch, Record, SlicedStage, Stage, State
 from driftline.streams.work_slices import WorkSlices, run_slices
@@ -220,7 +221,8 @@ class Downstream:
         """
         emitted = yield from self._before_the_pane(commands, decided)
         closed = yield from self._measured({})
-        return emitted + closed + (yield from self._settled(closed))
+        told = [record for record in closed if record.topic != ORDERED_OUTCOMES]
+        return emitted + told + (yield from self._settled(closed))
 
     def finish(self, commands: Sequence[Record], decided: Sequence[Record] = ()) -> list[Record]:
         """Carry out commands without completing a pane."""

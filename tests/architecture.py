@@ -27,6 +27,8 @@ PURE_STDLIB = frozenset(
     """.split()
 )
 STREAMS_LIBRARIES = frozenset({"msgspec", "numpy", "xxhash"})
+# Optional, and imported only where a rule asks for it.
+LIBRARIES_OF_FILE = {"streams/decide/detectors/river_detectors.py": frozenset({"river"})}
 SCHEMAS_LIBRARIES = frozenset({"msgspec"})
 PACKAGES = ("schemas", "streams", "agents")
 # The packages of Driftline that a package may import, besides itself.
@@ -160,7 +162,7 @@ def _refused(name: str, package: str, file: str) -> str | None:
     if package == "schemas" and not (stdlib or top in SCHEMAS_LIBRARIES):
         return "only the standard library and msgspec"
     if package == "streams":
-        if top in STREAMS_LIBRARIES or top in PURE_STDLIB:
+        if top in STREAMS_LIBRARIES | LIBRARIES_OF_FILE.get(file, frozenset()) | PURE_STDLIB:
             return None
         if stdlib:
             return (

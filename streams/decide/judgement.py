@@ -156,7 +156,28 @@ class TunerEvaluation(msgspec.Struct, frozen=True, kw_only=True):
     losses: list[LostRows] = []
 
 
-Measurement = WindowFigures | DriftWindow | OpenEpisodes | TunerEvaluation
+class SeriesOutcomes(msgspec.Struct, frozen=True, kw_only=True):
+    """Outcomes of one series in the order in which they became known.
+
+    Parameters
+    ----------
+    start_ms, end_ms
+        The step in which they became known: start (included) and end (excluded).
+    errors
+        A byte for each outcome: 1 for a wrong prediction, else 0.
+    """
+
+    model_name: str
+    model_version: str
+    segment: str
+    start_ms: int
+    end_ms: int
+    errors: bytes = b""
+    window: str = ""
+    losses: list[LostRows] = []
+
+
+Measurement = WindowFigures | DriftWindow | OpenEpisodes | TunerEvaluation | SeriesOutcomes
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

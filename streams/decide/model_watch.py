@@ -29,6 +29,7 @@ from driftline.streams.decide.alert_lifecycle import (
 )
 from driftline.streams.decide.daily_variance import Days
 from driftline.streams.decide.detectors.level_evidence import LevelEvidence
+from driftline.streams.decide.detectors.outcome_history import OutcomeHistory
 from driftline.streams.decide.detectors.rate_history import RateHistory
 from driftline.streams.decide.fitting_window import FittingWindow
 from driftline.streams.decide.joint_alerts import JointAlerts
@@ -36,6 +37,7 @@ from driftline.streams.decide.judged_rung import JudgedRung, ladder_of
 from driftline.streams.decide.judgement import (
     DriftWindow,
     Judgement,
+    SeriesOutcomes,
     Situation,
     Standing,
     TunerEvaluation,
@@ -44,6 +46,7 @@ from driftline.streams.decide.judgement import (
 from driftline.streams.decide.label_feed import LabelFeed
 from driftline.streams.decide.level_rule import LevelRule
 from driftline.streams.decide.open_alerts import OpenAlerts
+from driftline.streams.decide.outcome_rule import KeptDetectors, OutcomeRule
 from driftline.streams.decide.rule import MetricRule, Rule, SequentialRule
 from driftline.streams.decide.rule_index import RuleIndex
 from driftline.streams.decide.rule_windows import rule_windows_of
@@ -51,6 +54,7 @@ from driftline.streams.decide.stored_state import (
     StateCache,
     WatchedHistories,
     WatchedModel,
+    WatchedOutcomes,
     WatchedSeries,
     WatchedTraffic,
     WatchedVersion,
@@ -62,6 +66,7 @@ from driftline.streams.decide.tuner.recommendation_lifecycle import (
 )
 from driftline.streams.decide.wording import subject
 from driftline.streams.lanes import ALL
+from driftline.streams.ordered_outcomes import OrderedOutcomes
 from driftline.streams.stage import Record
 
 
@@ -70,8 +75,11 @@ class ModelWatch:
     leads to.
     """
 
-    def __init__(self, model_name: str, index: RuleIndex, cache: StateCache) -> None:
+    def __init__(
+        self, model_name: str, index: RuleIndex, cache: StateCache, detectors: KeptDetectors
+    ) -> None:
         self._name, self._index, self._cache = model_name, index, cache
+        self._detectors = detectors
         self._model = cache.load(WatchedModel, model_name)
         self._versions: dict[str, WatchedVersion] = {}
         self._alerts = OpenAlerts(model_name, index.rules, cache)
@@ -107,11 +115,7 @@ class ModelWatch:
     def metric(self, figures: WindowFigures) -> Iterator[Record]:
         """Judge the figures of one window by each rule that reads them."""
         at_ms = figures.complete_at_ms
-        if at_ms > self._model.now_ms:
-            yield from self._joint.judge()
-            self._model.now_ms = at_ms
-            if self._model.silences:
-                yield from self._alerts.refresh_silences()
+        yield from self._reach(at_ms)
         # Decisions and arrivals follow traffic of the same time: by then, all drift results of the
         # windows before have come.
         if figures.lane != "traffic":
@@ -218,6 +222,36 @@ class ModelWatch:
                 step_ms = 2 * found.every_ms
                 yield from self._judge(rule, found, series, found.maturity, step_ms=step_ms)
 
+    def outcomes(self, step: OrderedOutcomes) -> Iterator[Record]:
+        """Judge single outcomes by each rule that reads them."""
+        rules = self._index.outcome_rules
+        if not rules:
+            return
+        yield from self._reach(step.end_ms)
+        for (version, segment), errors in step.errors:
+            reading = [rule for rule in rules if rule.applies_to(segment)]
+            if not reading or self._version(version).standing.stage == "archived":
+                continue
+            series = self._series(version, segment)
+            measured = SeriesOutcomes(
+                model_name=self._name,
+                model_version=version,
+                segment=segment,
+                start_ms=step.start_ms,
+                end_ms=step.end_ms,
+                errors=errors,
+            )
+            for rule in reading:
+                yield from self._judge(rule, measured, series, None)
+
+    def _reach(self, at_ms: int) -> Iterator[Record]:
+        """Let time pass up to the time of a record."""
+        if at_ms > self._model.now_ms:
+            yield from self._joint.judge()
+            self._model.now_ms = at_ms
+            if self._model.silences:
+                yield from self._alerts.refresh_silences()
+
     def _threshold_changed(self, entry: RegistryEntry) -> Iterator[Record]:
         for recommendation in threshold_changed(
             self._cache,
@@ -237,13 +271,14 @@ class ModelWatch:
             self._cache.delete(WatchedSeries, self._name, name, segment)
             self._cache.delete(WatchedHistories, self._name, name, segment)
             self._cache.delete(WatchedTraffic, self._name, name, segment)
+            self._cache.delete(WatchedOutcomes, self._name, name, segment)
         version.segments = []
         delete_state(self._cache, self._name, name)
 
     def _judge(
         self,
         rule: Rule,
-        measurement: WindowFigures | DriftWindow | TunerEvaluation,
+        measurement: WindowFigures | DriftWindow | TunerEvaluation | SeriesOutcomes,
         series: WatchedSeries,
         maturity: str | None,
         *,
@@ -275,6 +310,8 @@ class ModelWatch:
         elif isinstance(rule, LevelRule) and isinstance(measurement, WindowFigures):
             evidence = series.levels.get(rule.name, LevelEvidence())
             series.levels[rule.name], judged = rule.judge_next(measurement, situation, evidence)
+        elif isinstance(rule, OutcomeRule) and isinstance(measurement, SeriesOutcomes):
+            judged = self._judge_outcomes(rule, measurement)
         else:
             judged = rule.judge(measurement, situation)
         if judged is None or (judged.verdict == "unclear" and rule.name not in series.alerts):
@@ -309,6 +346,15 @@ class ModelWatch:
                     version, measurement.segment, rule, level, measurement.maturity or "-"
                 )
 
+    def _judge_outcomes(self, rule: OutcomeRule, measured: SeriesOutcomes) -> Judgement:
+        series = (self._name, measured.model_version, measured.segment)
+        by_rule = self._cache.load(WatchedOutcomes, *series).by_rule
+        place, history = (*series, rule.name), by_rule.get(rule.name, OutcomeHistory())
+        detector = self._detectors.take(place, rule, history)
+        by_rule[rule.name], judged, detector = rule.judge_next(measured, history, detector)
+        self._detectors.keep(place, rule, by_rule[rule.name], detector)
+        return judged
+
     def _judge_drift_before(self, now_ms: int) -> Iterator[Record]:
         """Judge the windows that ended before this time: all their results have come."""
         if not self._model.drift:
@@ -332,8 +378,15 @@ class ModelWatch:
         removed = [name for name in series.alerts if name not in self._index.rules]
         if removed:
             histories = self._histories(version, segment)
+            place = (self._name, version, segment)
+            outcomes = (
+                self._cache.load(WatchedOutcomes, *place).by_rule
+                if self._cache.has(WatchedOutcomes, *place)
+                else {}
+            )
             for name in removed:
                 histories.pop(name, None)
+                outcomes.pop(name, None)
                 series.accepted.pop(name, None)
             yield from self._drop_alerts(
                 series, version, segment, removed, "The rule is no longer in force"

@@ -67,7 +67,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     cool_down: str = "0s"
     runbook_url: str | None = None
 
-    reads: ClassVar[Literal["metrics", "drift", "alerts", "tuning"]] = "metrics"
+    reads: ClassVar[Literal["metrics", "drift", "alerts", "tuning", "outcomes"]] = "metrics"
     judges_performance: ClassVar[bool] = False
     """Whether a breach of the rule means that performance has moved."""
     accepts: ClassVar[bool] = False

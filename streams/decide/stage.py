@@ -14,9 +14,11 @@ from driftline.schemas.results import RuleLevel
 from driftline.schemas.setting_changes import with_decisions
 from driftline.schemas.settings import Config
 from driftline.streams.decide.model_watch import ModelWatch
+from driftline.streams.decide.outcome_rule import KeptDetectors
 from driftline.streams.decide.rule_index import RuleIndex
 from driftline.streams.decide.stored_state import FORMAT, StateCache, WatchedModel
 from driftline.streams.lanes import NO_MODEL
+from driftline.streams.ordered_outcomes import ORDERED_OUTCOMES
 from driftline.streams.stage import Batch, Record, State
 from driftline.streams.work_slices import WorkSlices, in_slices, run_slices
 
@@ -47,6 +49,7 @@ class Decide:
         topics.METRICS,
         topics.DRIFT,
         topics.HISTOGRAMS,
+        ORDERED_OUTCOMES,
     )
     state_format: tuple[int, ...] = (FORMAT,)
 
@@ -55,6 +58,7 @@ class Decide:
         self._default = RuleIndex(config.defaults)
         self._indexes = {name: RuleIndex(model) for name, model in config.models.items()}
         self._changed: dict[str, tuple[_Changes, RuleIndex]] = {}
+        self._detectors = KeptDetectors()
 
     def process(self, batch: Batch, state: State) -> list[Record]:
         """Alerts and recommendations: from commands and registry entries first, then from metrics,
@@ -69,7 +73,8 @@ class Decide:
 
         def watch(model_name: str) -> ModelWatch:
             if model_name not in watches:
-                watches[model_name] = ModelWatch(model_name, self._index(model_name, cache), cache)
+                index = self._index(model_name, cache)
+                watches[model_name] = ModelWatch(model_name, index, cache, self._detectors)
             return watches[model_name]
 
         records: list[Record] = []
@@ -126,4 +131,5 @@ _HANDLERS: Final[tuple[tuple[str, Callable[[ModelWatch, Any], Iterator[Record]]]
     (topics.METRICS, ModelWatch.metric),
     (topics.DRIFT, ModelWatch.drift),
     (topics.HISTOGRAMS, ModelWatch.histogram),
+    (ORDERED_OUTCOMES, ModelWatch.outcomes),
 )

@@ -1,9 +1,10 @@
 """State of stage 3: MessagePack with a format number.
 
 One key per model for what its series share, one per version for its standing and one for its tuner,
-one per series for its alerts, one for the histories of its sequential rules and one for its traffic
-by hour, one per open alert for its newest record, one per command that was answered. A value is
-read when it is first needed in a batch and written at the end of the batch if it has changed.
+one per series for its alerts, one for the histories of its sequential rules, one for those of
+detectors on single outcomes and one for its traffic by hour, one per open alert for its newest
+record, one per command that was answered. A value is read when it is first needed in a batch and
+written at the end of the batch if it has changed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from driftline.streams.decide.activity import Activity
 from driftline.streams.decide.alert_lifecycle import AlertState
 from driftline.streams.decide.daily_variance import Days
 from driftline.streams.decide.detectors.level_evidence import LevelEvidence
+from driftline.streams.decide.detectors.outcome_history import OutcomeHistory
 from driftline.streams.decide.detectors.rate_history import RateHistory
 from driftline.streams.decide.fitting_window import FittingWindow
 from driftline.streams.decide.hourly_traffic import HourlyTraffic
@@ -146,6 +148,18 @@ class WatchedHistories(msgspec.Struct, omit_defaults=True):
     """
 
     by_rule: dict[str, RateHistory] = {}
+
+
+class WatchedOutcomes(msgspec.Struct, omit_defaults=True):
+    """What the detectors on single outcomes have read, of one version in one segment.
+
+    Parameters
+    ----------
+    by_rule
+        By name of the rule.
+    """
+
+    by_rule: dict[str, OutcomeHistory] = {}
 
 
 class WatchedTraffic(msgspec.Struct, omit_defaults=True):

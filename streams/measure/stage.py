@@ -31,7 +31,7 @@ from driftline.streams.measure.counts.intake import ReceivedPartials, add_counts
 from driftline.streams.measure.counts.label_evidence import note_scores, settle_labels
 from driftline.streams.measure.counts.labels import NO_LABELS, LabelReport, LabelSet
 from driftline.streams.measure.counts.last_n import FORMAT as LAST_N_FORMAT
-from driftline.streams.measure.counts.last_n import NewestOutcomes
+from driftline.streams.measure.counts.last_n import NewestOutcomes, OutcomeRows, ordered_outcomes
 from driftline.streams.measure.counts.model import FORMAT as MODEL_FORMAT
 from driftline.streams.measure.counts.model import MeasuredModel
 from driftline.streams.measure.counts.panes import Panes
@@ -66,6 +66,7 @@ from driftline.streams.measure.timing.frontier import (
 from driftline.streams.measure.timing.silence import is_announced, next_announced_ms
 from driftline.streams.measure.timing.windows import NEVER_MS, DueWindow, Schedule, WindowPlan
 from driftline.streams.numbering import Numbering, decode_texts
+from driftline.streams.ordered_outcomes import ORDERED_OUTCOMES
 from driftline.streams.partial import LostSpan, Partial, Watermarks
 from driftline.streams.stage import Batch, Record, State
 from driftline.streams.summaries.feature_table import FORMAT as FEATURE_TABLE_FORMAT
@@ -588,12 +589,15 @@ class Measure:
     ) -> RecordsByModel:
         now_ms = edges.now_ms
         work: list[tuple[MeasuredModel, list[WindowJob]]] = []
+        new: dict[int, OutcomeRows] = {}
         for model in models:
             if model.facts.first_pane_ms[ARRIVALS] is not None:
                 plan = self._schedule.plan(model.config)
                 jobs = self._jobs(model, ARRIVALS, plan.due(ARRIVALS, *edges), (), state)
                 if model.config.last_n and now_ms % plan.last_n_step_ms == 0:
-                    jobs += self._newest.jobs(model, plan, now_ms, state)
+                    step = self._newest.step(model, plan, now_ms, state)
+                    jobs += step.jobs
+                    new[model.number] = step.new
                 settle_labels(ARRIVALS, model, self._new_parts(model, ARRIVALS, jobs, state))
                 work.append((model, jobs))
         by_model: RecordsByModel = {}
@@ -601,11 +605,17 @@ class Measure:
         for (model, _), windows in zip(work, gathered, strict=True):
             records = by_model[model.number] = []
             records += self._builder.metric_records(model, windows, state)
+            plan = self._schedule.plan(model.config)
+            rows = new.get(model.number)
+            if rows is not None and len(rows):
+                wrong = self._gatherer.errors(model, ARRIVALS, rows.cell)
+                start_ms = now_ms - plan.last_n_step_ms
+                outcomes = ordered_outcomes(model, rows, wrong, start_ms, now_ms)
+                records.append(Record(ORDERED_OUTCOMES, outcomes))
             if not self._lanes - {ARRIVALS}:
                 versions = _seen_versions(model, now_ms)
                 records += self._reporter.new_versions(model, versions, now_ms)
-            longest_ms = self._schedule.plan(model.config).longest_ms
-            self._drop_panes(model, ARRIVALS, now_ms - longest_ms, state)
+            self._drop_panes(model, ARRIVALS, now_ms - plan.longest_ms, state)
         return by_model
 
     def _jobs(

@@ -106,8 +106,16 @@ def level_command(
 
 
 def alert_rules(random: Random) -> tuple[dict[str, Any], ...]:
-    """One to three rules that often fire."""
-    return tuple(
+    """One to three rules that often fire, and one by a detector of river that does."""
+    detector = {
+        "type": "page_hinkley",
+        "name": "outcomes",
+        "min_instances": 5,
+        "threshold": 0.5,
+        "memory": 100,
+        "clear_after": "3h",
+    }
+    return detector, *(
         {
             "type": "threshold",
             "name": f"busy-{number}",

@@ -20,6 +20,7 @@ from driftline.schemas.topics import METRICS, REGISTRY_COMMANDS, WINDOW_PARTIALS
 from driftline.streams import lanes
 from driftline.streams.lanes import COUNTER_CODES
 from driftline.streams.measure.drift.unwatched_features import UNWATCHED_FEATURES
+from driftline.streams.ordered_outcomes import ORDERED_OUTCOMES
 from driftline.streams.partial import Watermarks
 from tests.streams.measure_calls import Call, MeasureRun, Moment, moments, partials, run
 
@@ -255,6 +256,32 @@ def test_last_n_are_the_newest_outcomes_by_time_and_hash() -> None:
             assert metric.matrix[0][0] + metric.matrix[1][1] == right
 
 
+def test_ordered_outcomes_are_those_of_each_step_by_time_and_hash() -> None:
+    calls, end = calls_of(6), START + 9 * DAY
+    running = run(CONFIG, calls, end=end)
+    step_ms = 8 * HOUR
+    expected = defaultdict(list)
+    for call in sorted(calls, key=lambda call: call.key):
+        if call.changes and call.changes[0][1] is not None:
+            at = call.at + call.changes[0][0]
+            wrong = call.changes[0][1] != DERIVED.get(call.predicted, call.predicted)
+            for series in call.series:
+                expected[at // step_ms * step_ms, series].append((at, call.key, int(wrong)))
+    found = {
+        (step.value.start_ms, series): list(errors)
+        for step in running.records
+        if step.topic == ORDERED_OUTCOMES
+        for series, errors in step.value.errors
+    }
+    assert all(r.value.end_ms - r.value.start_ms == step_ms for r in running.of(ORDERED_OUTCOMES))
+    # At most the 40 newest of a step, the largest n.
+    assert max(map(len, expected.values())) < 40
+    assert found == {
+        place: [wrong for _, _, wrong in sorted(rows)] for place, rows in expected.items()
+    }
+    assert sum(map(sum, found.values())) > 20
+
+
 @pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(
@@ -269,9 +296,10 @@ def test_records_do_not_depend_on_cuts_partitions_or_restarts_between_calls(
     calls = [replace(call, model="another" if call.key % 3 == 0 else "m") for call in calls]
     whole = run(CONFIG, calls, end=end)
     cut = run(CONFIG, calls, end=end, cuts=cuts, partitions=partitions, restarting=bool(seed % 2))
-    # The driver's log of unwatched features is no topic, so it has no key.
-    assert [r.value.key() for r in cut.records if r.topic != UNWATCHED_FEATURES] == [
-        r.value.key() for r in whole.records if r.topic != UNWATCHED_FEATURES
+    # What is written to no topic has no key.
+    inside = (UNWATCHED_FEATURES, ORDERED_OUTCOMES)
+    assert [r.value.key() for r in cut.records if r.topic not in inside] == [
+        r.value.key() for r in whole.records if r.topic not in inside
     ]
     assert cut.records == whole.records
 

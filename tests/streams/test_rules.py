@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from driftline.schemas.settings import ModelConfig, parse_window
-from driftline.schemas.times import DAY_MS, EpochMs
+from driftline.schemas.times import DAY_MS, HOUR_MS, EpochMs
 from driftline.streams.decide import build_rules
 from driftline.streams.decide.alert_lifecycle import Run
 from driftline.streams.decide.daily_variance import Days, widened
@@ -17,9 +17,11 @@ from driftline.streams.decide.judgement import (
     DriftWindow,
     Measurement,
     OpenEpisodes,
+    SeriesOutcomes,
     Situation,
     TunerEvaluation,
 )
+from driftline.streams.decide.outcome_rule import OutcomeRule
 from driftline.streams.decide.rule import MetricRule, Rule
 from driftline.streams.decide.rule_builder import DEFAULT_RULES, rule_plugins
 from tests.streams.figures import START_MS, metric
@@ -58,6 +60,13 @@ NOTHING: dict[str, Measurement] = {
         n=0,
         threshold=0.5,
     ),
+    "outcomes": SeriesOutcomes(
+        model_name="churn",
+        model_version="1.0.0",
+        segment="all",
+        start_ms=START_MS,
+        end_ms=START_MS + HOUR_MS,
+    ),
     "alerts": OpenEpisodes(
         model_name="churn", model_version="1.0.0", segment="all", at_ms=START_MS
     ),
@@ -79,9 +88,10 @@ def test_each_rule_type_is_documented_and_judges_nothing_as_unclear(kind: str) -
     assert "Parameters" in doc
     assert ">>>" in doc
     for field in rule.__struct_fields__:
-        assert (
-            field in doc or field in (Rule.__doc__ or "") or field in (MetricRule.__doc__ or "")
-        ), field
+        bases = [
+            base.__doc__ or "" for base in (Rule, MetricRule, OutcomeRule) if isinstance(rule, base)
+        ]
+        assert any(field in text for text in (doc, *bases)), field
     situation, empty = Situation(config=ModelConfig()), NOTHING[rule.reads]
     before = rule.judge(empty, situation)
     assert before.verdict == ("clear" if rule.reads == "alerts" else "unclear")

@@ -21,6 +21,8 @@ from driftline.streams.measure.counts.packed_key import (
     CODES,
     MEASURES,
     Ints,
+    a_of,
+    b_of,
     measures_of,
     series_of,
     unpack_measure,
@@ -216,6 +218,20 @@ class DenseLayout:
             is_new = (actual[stray] < 0) | (predicted[stray] < 0)
             column[stray] = np.where(is_new, UNKNOWN, self._base[_STRAYS] + of_stray - k)
         return column
+
+    def errors(self, cells: Ints) -> Ints:
+        """Of outcomes with packed labels, shape (N,): 1 if the predicted label is not the actual
+        one, 0 if it is; -1 if one of them is none of the classes.
+        """
+        actual, predicted, k = (
+            self._actual[a_of(cells)],
+            self._predicted[b_of(cells)],
+            len(self.labels),
+        )
+        is_known = (actual >= 0) & (actual < k) & (predicted >= 0) & (predicted < k)
+        if self.problem is not None:
+            is_known[:] = False
+        return np.where(is_known, (actual != predicted).astype(np.int64), -1)
 
     def is_cell(self, column: Ints) -> NDArray[np.bool_]:
         """Which columns are cells of the confusion matrix."""

@@ -308,6 +308,10 @@ class WindowGatherer:
         counted = iter(fill_blocks(lane, windows))
         return [[next(counted) for _ in range(length)] for length in lengths]
 
+    def errors(self, model: MeasuredModel, lane: int, cells: Ints) -> Ints:
+        """As `DenseLayout.errors`, with the labels of the windows gathered last."""
+        return self._layouts[model.number, lane].errors(cells)
+
     def _unfold_together(
         self, lane: int, jobs: Sequence[tuple[MeasuredModel, Sequence[WindowJob]]]
     ) -> None:

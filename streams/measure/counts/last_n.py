@@ -27,6 +27,7 @@ from driftline.streams.measure.counts.packed_key import Ints, pack_labels, serie
 from driftline.streams.measure.counts.panes import CountSpan
 from driftline.streams.measure.state_keys import NEW_OUTCOMES, NEWEST_OUTCOMES, state_key
 from driftline.streams.measure.timing.windows import DueWindow, WindowPlan
+from driftline.streams.ordered_outcomes import OrderedOutcomes
 from driftline.streams.stage import State
 from driftline.streams.work_slices import WorkSlices, in_slices
 
@@ -102,6 +103,21 @@ class OutcomeRows(msgspec.Struct, frozen=True):
         return self.series, self.time, self.hash, self.cell, self.sign
 
 
+class StepOutcomes(NamedTuple):
+    """The outcomes of one step of a model.
+
+    Attributes
+    ----------
+    jobs
+        The last-n windows that end with the step, of the series with a new outcome.
+    new
+        The new outcomes, by series and rank; at most the largest n of each series.
+    """
+
+    jobs: list[WindowJob]
+    new: OutcomeRows
+
+
 class NewestOutcomes:
     """The newest outcomes of all models of a task.
 
@@ -157,18 +173,16 @@ class NewestOutcomes:
                 self._buckets.setdefault(number, set()).add(start_ms)
             yield
 
-    def jobs(
+    def step(
         self, model: MeasuredModel, plan: WindowPlan, end_ms: int, state: State
-    ) -> list[WindowJob]:
-        """The last-n windows that end at `end_ms`, of the series with a new outcome since the last
-        emission.
-        """
+    ) -> StepOutcomes:
+        """The outcomes of the step that ends at `end_ms`."""
         sizes, newest_key = model.config.last_n, state_key(NEWEST_OUTCOMES, model.number)
         bucket = state_key(NEW_OUTCOMES, model.number, end_ms - plan.last_n_step_ms)
         runs = self._runs.read(bucket, state)
         new = newest(joined(runs), None) if runs else _NO_OUTCOMES
         if not len(new):
-            return []
+            return StepOutcomes([], new)
         # All stored rows are older than the new ones, and both are sorted by series and rank.
         both = joined([*self._runs.read(newest_key, state), new])
         rows = cut(both.take(np.argsort(both.series, kind="stable")), max(sizes))
@@ -177,7 +191,8 @@ class NewestOutcomes:
         has_new = np.zeros(len(model.series), np.bool_)
         has_new[new.series] = True
         rows = rows.take(has_new[rows.series])
-        return [_job(size, cut(rows, size), end_ms) for size in sorted(sizes)]
+        jobs = [_job(size, cut(rows, size), end_ms) for size in sorted(sizes)]
+        return StepOutcomes(jobs, cut(new, max(sizes)))
 
     def _drop_before(self, model: MeasuredModel, step_ms: int, end_ms: int, state: State) -> None:
         """Delete the buckets before `end_ms`.
@@ -259,6 +274,32 @@ def cut(rows: OutcomeRows, most: int) -> OutcomeRows:
     if int(lengths.max()) <= most:
         return rows
     return rows.take(np.repeat(ends, lengths) - np.arange(len(rows)) <= most)
+
+
+def ordered_outcomes(
+    model: MeasuredModel, rows: OutcomeRows, wrong: Ints, start_ms: int, end_ms: int
+) -> OrderedOutcomes:
+    """The outcomes of a step by series, from rows by series and rank.
+
+    Parameters
+    ----------
+    wrong
+        Shape (N,): 1 for a wrong prediction, 0 for a right one, -1 for one that is left out.
+    """
+    ends = np.flatnonzero(np.diff(rows.series, append=-1)) + 1
+    errors = wrong.astype(np.int8)
+    by_rank = {}
+    for begin, end in pairwise([0, *ends.tolist()]):
+        number = int(rows.series[begin])
+        of_series = errors[begin:end]
+        if known := of_series[of_series >= 0].tobytes():
+            by_rank[int(model.rank[number])] = (model.series.names[number], known)
+    return OrderedOutcomes(
+        model_name=model.name,
+        start_ms=start_ms,
+        end_ms=end_ms,
+        errors=tuple(by_rank[rank] for rank in sorted(by_rank)),
+    )
 
 
 class _Translated(NamedTuple):
