@@ -273,7 +273,7 @@ def test_ordered_outcomes_are_those_of_each_step_by_time_and_hash() -> None:
         if step.topic == ORDERED_OUTCOMES
         for series, errors in step.value.errors
     }
-    assert all(r.value.end_ms - r.value.start_ms == step_ms for r in running.of(ORDERED_OUTCOMES))
+    assert all(r.end_ms - r.start_ms == step_ms for r in running.of(ORDERED_OUTCOMES))
     # At most the 40 newest of a step, the largest n.
     assert max(map(len, expected.values())) < 40
     assert found == {

@@ -106,8 +106,8 @@ def test_each_rule_type_is_documented_and_judges_nothing_as_unclear(kind: str) -
     [
         (
             {"type": "treshold"},
-            'models.churn.rules[0].type: "treshold" is not a type of rule; known are composite, '
-            "coverage, data_quality",
+            'models.churn.rules[0].type: "treshold" is not a type of rule; known are adwin, '
+            "composite, coverage, data_quality",
         ),
         ({}, 'models.churn.rules[0].type: "" is not a type of rule'),
         (

@@ -153,7 +153,7 @@ def _log_likelihood(wrong: Ints, n: Ints) -> Floats:
     """Log likelihood of counts at their own error rate, shape (N,)."""
     right = n - wrong
     # 0 * log(0) is 0.
-    likelihood: Floats = wrong * np.log(np.maximum(wrong, 1) / n)
+    likelihood: Floats = wrong.astype(np.float64) * np.log(np.maximum(wrong, 1) / n)
     likelihood += right * np.log(np.maximum(right, 1) / n)
     return likelihood
 

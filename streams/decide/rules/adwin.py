@@ -33,7 +33,10 @@ class AdwinRule(
 
     Notes
     -----
-    NOTES_adwin
+    With 200 outcomes a day and an error rate of 0.2 there was no alert in 100 model-years, so
+    fewer than 0.03 a year. A rise to 0.3 was found in all of 100 models, after 600 outcomes in
+    the median and 800 at the 90 % quantile (`python -m tests.bench.river_detectors`). So
+    river's parameters are the recommended ones.
 
     Examples
     --------
