@@ -145,9 +145,12 @@ class Downstream:
         follow: bool = False,
         provisional: bool = False,
     ) -> None:
-        self._measure = Measure(config, provisional=provisional)
+        self._decide = Decide(config)
+        self._measure = Measure(
+            config, provisional=provisional, reads_outcomes=self._reads_outcomes
+        )
         self._later: list[SlicedStage] = (
-            [Decide(config)] if follow else [Decide(config), Registry(config)]
+            [self._decide] if follow else [self._decide, Registry(config)]
         )
         self._states = states
 
@@ -288,6 +291,9 @@ class Downstream:
 
     def _measured(self, records: dict[str, Sequence[Any]]) -> WorkSlices[list[Record]]:
         return self._measure.work(Batch(records=records), self._states(self._measure.name))
+
+    def _reads_outcomes(self, model_name: str) -> bool:
+        return self._decide.reads_outcomes(model_name, self._states(self._decide.name))
 
 
 def _by_topic(records: Sequence[Record], topics: Sequence[str]) -> dict[str, Sequence[Any]]:

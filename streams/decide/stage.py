@@ -100,6 +100,10 @@ class Decide:
         cache.write()
         return records
 
+    def reads_outcomes(self, model_name: str, state: State) -> bool:
+        """Whether a rule in force for a model reads single outcomes; state is only read."""
+        return bool(self._index(model_name, StateCache(state)).outcome_rules)
+
     def _index(self, model_name: str, cache: StateCache) -> RuleIndex:
         """Rules and tuner of a model that are in force."""
         model = cache.load(WatchedModel, model_name)

@@ -6,7 +6,7 @@ time. So the emitted records depend on event time alone, not on how the input wa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
 from itertools import groupby
@@ -31,7 +31,12 @@ from driftline.streams.measure.counts.intake import ReceivedPartials, add_counts
 from driftline.streams.measure.counts.label_evidence import note_scores, settle_labels
 from driftline.streams.measure.counts.labels import NO_LABELS, LabelReport, LabelSet
 from driftline.streams.measure.counts.last_n import FORMAT as LAST_N_FORMAT
-from driftline.streams.measure.counts.last_n import NewestOutcomes, OutcomeRows, ordered_outcomes
+from driftline.streams.measure.counts.last_n import (
+    NewestOutcomes,
+    OutcomeRows,
+    cut,
+    ordered_outcomes,
+)
 from driftline.streams.measure.counts.model import FORMAT as MODEL_FORMAT
 from driftline.streams.measure.counts.model import MeasuredModel
 from driftline.streams.measure.counts.panes import Panes
@@ -117,6 +122,9 @@ class Measure:
         The settings of the run.
     provisional
         Whether figures of open windows can be requested.
+    reads_outcomes
+        Whether a rule reads the single outcomes of a model; those of other models are not emitted.
+        Without it, those of all models are.
 
     Raises
     ------
@@ -139,8 +147,15 @@ class Measure:
     )
     state_format: tuple[int, ...] = STATE_FORMAT
 
-    def __init__(self, config: Config, *, provisional: bool = False) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        provisional: bool = False,
+        reads_outcomes: Callable[[str], bool] | None = None,
+    ) -> None:
         self._config = config
+        self._reads_outcomes = reads_outcomes or (lambda model_name: True)
         self._schedule = Schedule(config)
         self._lanes = frozenset(
             lane for lane, name in enumerate(LANE_NAMES) if name in config.lanes
@@ -597,7 +612,8 @@ class Measure:
                 if model.config.last_n and now_ms % plan.last_n_step_ms == 0:
                     step = self._newest.step(model, plan, now_ms, state)
                     jobs += step.jobs
-                    new[model.number] = step.new
+                    if len(step.new) and self._reads_outcomes(model.name):
+                        new[model.number] = cut(step.new, max(model.config.last_n))
                 settle_labels(ARRIVALS, model, self._new_parts(model, ARRIVALS, jobs, state))
                 work.append((model, jobs))
         by_model: RecordsByModel = {}
@@ -606,8 +622,7 @@ class Measure:
             records = by_model[model.number] = []
             records += self._builder.metric_records(model, windows, state)
             plan = self._schedule.plan(model.config)
-            rows = new.get(model.number)
-            if rows is not None and len(rows):
+            if (rows := new.get(model.number)) is not None:
                 wrong = self._gatherer.errors(model, ARRIVALS, rows.cell)
                 start_ms = now_ms - plan.last_n_step_ms
                 outcomes = ordered_outcomes(model, rows, wrong, start_ms, now_ms)

@@ -19,6 +19,7 @@ from driftline.schemas.times import EpochMs, format_time
 from driftline.schemas.topics import METRICS, REGISTRY_COMMANDS, WINDOW_PARTIALS
 from driftline.streams import lanes
 from driftline.streams.lanes import COUNTER_CODES
+from driftline.streams.measure import Measure
 from driftline.streams.measure.drift.unwatched_features import UNWATCHED_FEATURES
 from driftline.streams.ordered_outcomes import ORDERED_OUTCOMES
 from driftline.streams.partial import Watermarks
@@ -280,6 +281,23 @@ def test_ordered_outcomes_are_those_of_each_step_by_time_and_hash() -> None:
         place: [wrong for _, _, wrong in sorted(rows)] for place, rows in expected.items()
     }
     assert sum(map(sum, found.values())) > 20
+
+
+def test_outcomes_of_models_without_a_rule_that_reads_them_are_not_emitted() -> None:
+    calls = [
+        replace(call, model="another" if call.key % 3 == 0 else "m") for call in calls_of(6, 60)
+    ]
+    every = run(CONFIG, calls, end=START + 9 * DAY)
+    some = MeasureRun(CONFIG)
+    some.stage = Measure(CONFIG, reads_outcomes=lambda model_name: model_name == "m")
+    some.feed(moments(calls, CONFIG), upto=START + 9 * DAY)
+    assert {step.model_name for step in every.of(ORDERED_OUTCOMES)} == {"m", "another"}
+    assert some.records == [
+        record
+        for record in every.records
+        if record.topic != ORDERED_OUTCOMES or record.value.model_name == "m"
+    ]
+    assert some.state.values == every.state.values
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
@@ -16,9 +16,11 @@ import pytest
 from river import drift
 
 from driftline.agents.state.dict_state import MemoryState
-from driftline.schemas.results import Alert
+from driftline.schemas.results import Alert, RegistryEffect
+from driftline.schemas.setting_changes import decisions_of, recorded_settings
 from driftline.schemas.settings import Config, ModelConfig
 from driftline.schemas.times import HOUR_MS
+from driftline.schemas.topics import ALERTS, REGISTRY_EFFECTS
 from driftline.streams.decide import Decide
 from driftline.streams.decide.detectors import river_detectors
 from driftline.streams.decide.detectors.outcome_history import OutcomeHistory
@@ -26,8 +28,11 @@ from driftline.streams.decide.judgement import SeriesOutcomes
 from driftline.streams.decide.outcome_rule import KeptDetectors, OutcomeRule
 from driftline.streams.decide.rule_builder import build_rules, rule_plugins
 from driftline.streams.ordered_outcomes import ORDERED_OUTCOMES, OrderedOutcomes
+from driftline.streams.partial import Watermarks
+from driftline.streams.pipeline import Downstream
 from driftline.streams.stage import Batch
 from tests.streams.figures import START_MS, entry
+from tests.streams.measure_calls import Call, moments, partials
 
 # By type of rule, what the rule is given and river's detector with the same parameters.
 CASES: dict[str, tuple[dict[str, Any], Any]] = {
@@ -274,6 +279,95 @@ def test_a_detector_is_kept_only_for_the_history_and_the_rule_that_it_has_read()
     kept.keep(place, rule, history, detector)
     assert kept.take(place, rule, history) is detector
     assert kept.take(place, rule, history) is None
+
+
+class Sixth:
+    """A detector of another release: it finds a change with each sixth wrong outcome."""
+
+    def __init__(self) -> None:
+        self.wrong, self.drift_detected = 0, False
+
+    def update(self, x: int) -> None:
+        self.wrong = (0 if self.drift_detected else self.wrong) + x
+        self.drift_detected = bool(x) and self.wrong == 6
+
+
+#   outcomes   0 ----------- 20 | restart with another release | ---- 30
+#   wrong        5 of them      |  reads the 20 again          |  the sixth: a detection
+def test_another_release_of_river_goes_on_from_the_outcomes_that_are_stored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = Run({"type": "ddm"})
+    (record, later) = steps(bytes([0, 0, 0, 1] * 5 + [0] * 9 + [1]), [20, 10])
+    assert run.feed(record) == []
+    before = dict(run.state.values)
+    monkeypatch.setattr(river_detectors, "create", lambda name, parameters: Sixth())
+    run.restart()
+    assert run.state.values == before
+    (alert,) = run.feed(later)
+    assert (alert.rule, alert.change, alert.details["detections"]) == ("ddm", "firing", 1)
+    assert alert.details["n_before"] + alert.details["n_since"] == 30
+
+
+def test_what_another_release_finds_in_outcomes_already_read_is_not_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = Run({"type": "ddm"})
+    record, right, wrong = steps(bytes([0, 1] * 8 + [0] * 4 + [1] * 4), [16, 4, 4])
+    assert run.feed(record) == []
+    monkeypatch.setattr(river_detectors, "create", lambda name, parameters: Sixth())
+    run.restart()
+    # Of eight wrong outcomes, the sixth would have been a detection; two are read since then.
+    assert run.feed(right) == []
+    (alert,) = run.feed(wrong)
+    assert alert.change == "firing"
+
+
+def test_outcomes_are_read_while_a_rule_in_force_reads_them() -> None:
+    """From the configuration, and from settings that change in a run."""
+    run = Run()
+    assert not run.stage.reads_outcomes("churn", run.state)
+    for rules in ([{"type": "ddm", "name": "ddm"}], []):
+        effect = RegistryEffect(
+            model_name="churn", revision=1, frontier="", settings={"rules": rules}
+        )
+        run.stage.process(Batch(records={REGISTRY_EFFECTS: [effect]}), run.state)
+        assert run.stage.reads_outcomes("churn", run.state) == bool(rules)
+        assert not run.stage.reads_outcomes("another", run.state)
+        run.restart()
+        assert run.stage.reads_outcomes("churn", run.state) == bool(rules)
+    assert Run({"type": "adwin"}).stage.reads_outcomes("churn", MemoryState())
+
+
+#   hours    0 right | wrong | right | wrong | right | wrong
+#   rule            none         |   in force    |   none
+def test_a_rule_reads_the_outcomes_that_become_known_while_it_is_in_force() -> None:
+    config = Config(defaults=ModelConfig(default_rules=False))
+    states = defaultdict[str, MemoryState](MemoryState)
+    stages = Downstream(config, states.__getitem__)
+    rule = {"type": "page_hinkley", "name": "outcomes", "threshold": 3.0, "mode": "up"}
+    before = decisions_of(recorded_settings(config, partitions=True), "m")
+    alerts = []
+    for hours, rules in enumerate(([], [rule], [])):
+        calls = [
+            Call(
+                at=START_MS + (4 * hours + number // 30) * HOUR_MS + number % 30 * 60_000,
+                predicted="yes" if number < 60 else "no",
+                changes=((1, "yes"),),
+                key=number,
+            )
+            for number in range(120)
+        ]
+        if hours:
+            now = before | {"rules": rules}
+            stages.change_settings("m", before, now)
+            before = now
+        upto = START_MS + 4 * (hours + 1) * HOUR_MS
+        stages.merge([*partials(moments(calls, config)), Watermarks(0, 1, upto, upto)])
+        while stages.due() is not None:
+            alerts += [r.value for r in stages.advance([]) if r.topic == ALERTS]
+    fired = [alert for alert in alerts if alert.change == "firing"]
+    assert [alert.at_ms for alert in fired] == [START_MS + 7 * HOUR_MS]
 
 
 def test_without_river_its_rules_are_refused_with_what_to_install(

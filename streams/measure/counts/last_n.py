@@ -111,7 +111,7 @@ class StepOutcomes(NamedTuple):
     jobs
         The last-n windows that end with the step, of the series with a new outcome.
     new
-        The new outcomes, by series and rank; at most the largest n of each series.
+        The new outcomes, by series and rank.
     """
 
     jobs: list[WindowJob]
@@ -192,7 +192,7 @@ class NewestOutcomes:
         has_new[new.series] = True
         rows = rows.take(has_new[rows.series])
         jobs = [_job(size, cut(rows, size), end_ms) for size in sorted(sizes)]
-        return StepOutcomes(jobs, cut(new, max(sizes)))
+        return StepOutcomes(jobs, new)
 
     def _drop_before(self, model: MeasuredModel, step_ms: int, end_ms: int, state: State) -> None:
         """Delete the buckets before `end_ms`.
