@@ -85,6 +85,7 @@ def rules_of_broker(broker: str | None, config: Path | None) -> Iterator[RuleSou
 
 
 def _source(place: str, settings: Mapping[str, Any], events: Iterable[RegistryEvent]) -> RuleSource:
+    from driftline.agents.configuration import checked_config
     from driftline.schemas.config import parse_config
     from driftline.schemas.setting_changes import settings_toml
     from driftline.streams.registry.history import replay
@@ -92,7 +93,9 @@ def _source(place: str, settings: Mapping[str, Any], events: Iterable[RegistryEv
     events = list(events)
     try:
         models = replay(events)
+        # A rule may need a library that is installed where the workers run, and not here.
+        config = checked_config(parse_config(settings_toml(settings)))
     except ValueError as error:
         raise WrongInput(f"{place}: {error}") from error
     answered = frozenset(event.command_id for event in events)
-    return RuleSource(place, parse_config(settings_toml(settings)), models, answered)
+    return RuleSource(place, config, models, answered)

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from driftline.agents.cli.program import driftline
 from driftline.agents.sample_log import write_sample
+from driftline.streams.decide.detectors import river_detectors
 
 
 def invoke(*words: str | Path) -> Result:
@@ -166,3 +167,18 @@ def test_the_rules_say_where_each_level_comes_from(folder: Path) -> None:
     ).stdout
     assert "below 0.8" in as_configured
     assert "command:" not in as_configured
+
+
+def test_rules_of_a_run_that_need_a_library_which_is_not_installed_here_are_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = folder / "driftline.toml"
+    with config.open("a", encoding="utf-8") as file:
+        file.write('\n[[models.churn.rules]]\ntype = "adwin"\nname = "adwin"\n')
+    replayed(folder, "with-river")
+    monkeypatch.setattr(river_detectors, "find_spec", lambda name: None)
+    for words in (("rules", "--model", "churn"), ("threshold", "churn", "f1", "--below", "0.7")):
+        more = ("--dry-run",) if words[0] == "threshold" else ()
+        result = invoke("alerts", *words, "--out", folder / "with-river", *more)
+        assert result.exit_code == 2
+        assert '"adwin" needs river, which is not installed: pip install' in result.output

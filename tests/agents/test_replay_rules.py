@@ -54,6 +54,13 @@ severity = "critical"
 type = "composite"
 name = "anything"
 any = ["busy_and_wrong", "too_quiet", "f1_low"]
+
+[[models.churn.rules]]
+type = "page_hinkley"
+name = "outcomes"
+threshold = 10
+clear_after = "12h"
+segment = "plan=*"
 """
 NOW = 1_900_000_000_000
 Sample = tuple[Path, Path, dict[str, bytes]]
@@ -85,6 +92,8 @@ def test_each_of_the_rules_fires_and_a_composite_after_its_parts(sample: Sample)
         "too_quiet",
         "too_quiet",
         "anything",
+        "outcomes",
+        "outcomes",
         "f1_now",
         "busy_and_wrong",
         "f1_low",
