@@ -5,13 +5,17 @@ Each model has 200 outcomes a day for a year with an error rate of 0.2, and then
 alarm is an alert that fires in the year, with the seven days without another detection after which
 it resolves; detections in it are counted apart. The delay is that of the first detection after the
 change, within a year, in outcomes up to the end of its day.
+
+KSWIN is simulated in law (`KswinBySums`): river's own takes a millisecond for each outcome.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+import warnings
+from collections import deque
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -20,7 +24,9 @@ import numpy as np
 from driftline.schemas.settings import ModelConfig
 from driftline.schemas.times import DAY_MS, HOUR_MS
 from driftline.streams.decide.alert_lifecycle import AlertState, next_state
-from driftline.streams.decide.detectors.outcome_history import OutcomeHistory
+from driftline.streams.decide.detectors import river_detectors
+from driftline.streams.decide.detectors.outcome_history import Detector, OutcomeHistory
+from driftline.streams.decide.detectors.river_detectors import create as create_of_river
 from driftline.streams.decide.judgement import SeriesOutcomes
 from driftline.streams.decide.outcome_rule import OutcomeRule
 from driftline.streams.decide.rule_builder import rule_plugins
@@ -33,8 +39,9 @@ RECOMMENDED: dict[str, dict[str, Any]] = {
     "eddm": {"warm_start": 500, "beta": 0.8, "memory": 10_000},
     "hddm_a": {"drift_confidence": 1e-5},
     "hddm_w": {"drift_confidence": 1e-5, "lambda_val": 0.01},
+    "kswin": {"window_size": 3000, "stat_size": 800, "memory": 6000},
 }
-"""Beside the parameters of river: those of ADWIN are fine, and none were found for KSWIN."""
+"""Beside the parameters of river; those of ADWIN are fine."""
 KINDS = ("adwin", "page_hinkley", "ddm", "eddm", "hddm_a", "hddm_w", "kswin")
 
 
@@ -73,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1, help="seed of the first")
     parser.add_argument("--only", nargs="*", default=KINDS, help="types of rules")
     asked = parser.parse_args(arguments)
-    remember_tests()
+    river_detectors.create = create
     print(
         f"{asked.runs} model-years, {A_DAY} outcomes a day, error rate {ERRORS}; then {CHANGED}; "
         f"seeds from {asked.seed}"
@@ -136,26 +143,54 @@ def simulated(rule: OutcomeRule, seed: int) -> tuple[Year, Year]:
     return years[0], years[1]
 
 
-def remember_tests() -> None:
-    """Have KSWIN look a test up that it has made: of zeros and ones, it depends on two sums."""
-    from river.drift import kswin
+class KswinBySums:
+    """KSWIN of river on zeros and ones, in law: a test depends on two sums, so how many of the
+    outcomes it draws are wrong is drawn instead, and the p-value of a difference is looked up.
+    """
 
-    exact = kswin.stats.ks_2samp
+    def __init__(self, alpha: float, window_size: int, stat_size: int, seed: int) -> None:
+        self._alpha, self._size, self._newest = alpha, window_size, stat_size
+        self._random = np.random.default_rng(seed)
+        self._begin()
 
-    @cache
-    def by_sums(n: int, one: int, other: int) -> Any:
-        return exact(_with_ones(n, one), _with_ones(n, other), method="auto")
+    def update(self, x: int, /) -> None:
+        if self.drift_detected:
+            self._begin()
+        self._window.append(x)
+        self._wrong += x
+        if len(self._window) > self._newest:
+            older = self._window[-1 - self._newest]
+            self._wrong -= older
+            self._wrong_before += older
+        if len(self._window) > self._size:
+            self._wrong_before -= self._window.popleft()
+        if len(self._window) == self._size:
+            right_before = self._size - self._newest - self._wrong_before
+            drawn = self._random.hypergeometric(self._wrong_before, right_before, self._newest)
+            difference = abs(int(drawn) - self._wrong)
+            self.drift_detected = (
+                difference / self._newest > 0.1 and p_value(self._newest, difference) <= self._alpha
+            )
 
-    class Remembered:
-        @staticmethod
-        def ks_2samp(one: Sequence[int], other: Sequence[int], method: str) -> Any:
-            return by_sums(len(one), sum(one), sum(other))
-
-    kswin.stats = Remembered
+    def _begin(self) -> None:
+        self._window = deque[int]()
+        self._wrong = self._wrong_before = 0
+        self.drift_detected = False
 
 
-def _with_ones(n: int, ones: int) -> list[int]:
-    return [1] * ones + [0] * (n - ones)
+@cache
+def p_value(n: int, difference: int) -> float:
+    """Of the test that KSWIN makes, of two samples of n zeros and ones by how many ones differ."""
+    from scipy import stats
+
+    one, other = [1] * difference + [0] * (n - difference), [0] * n
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+        return float(stats.ks_2samp(one, other, method="auto").pvalue)
+
+
+def create(name: str, parameters: Mapping[str, Any]) -> Detector:
+    """A detector of river, except for `KswinBySums`."""
+    return KswinBySums(**parameters) if name == "KSWIN" else create_of_river(name, parameters)
 
 
 if __name__ == "__main__":

@@ -27,11 +27,11 @@ class HddmARule(
 
     Notes
     -----
-    With 200 outcomes a day and an error rate of 0.2 there were 0.65 false alarms a year (20
-    model-years), and a rise to 0.3 was found in all of 20 models, after 600 outcomes in the
+    With 200 outcomes a day and an error rate of 0.2 there were 0.45 false alarms a year (100
+    model-years), and a rise to 0.3 was found in all of 100 models, after 600 outcomes in the
     median and 1,200 at the 90 % quantile (`python -m tests.bench.river_detectors`). Recommended
-    is `drift_confidence` 1e-5: none in 20 years, so fewer than 0.15 a year; 800 and 1,200
-    outcomes.
+    is `drift_confidence` 1e-5: none in 100 years, so fewer than 0.03 a year; 800 and 1,400
+    outcomes, all of 100 found.
 
     Examples
     --------

@@ -29,11 +29,11 @@ class HddmWRule(
 
     Notes
     -----
-    With 200 outcomes a day and an error rate of 0.2 there were 5.1 false alarms a year (20
-    model-years), and a rise to 0.3 was found in all of 20 models, after 400 outcomes in the
+    With 200 outcomes a day and an error rate of 0.2 there were 5.1 false alarms a year (100
+    model-years), and a rise to 0.3 was found in all of 100 models, after 200 outcomes in the
     median and 800 at the 90 % quantile (`python -m tests.bench.river_detectors`). Recommended
-    are `drift_confidence` 1e-5 and `lambda_val` 0.01: none in 20 years, so fewer than 0.15 a
-    year; 800 and 3,200 outcomes.
+    are `drift_confidence` 1e-5 and `lambda_val` 0.01: none in 100 years, so fewer than 0.03 a
+    year; 800 and 2,200 outcomes, all of 100 found.
 
     Examples
     --------
