@@ -266,6 +266,33 @@ def distinct_truths(truths: Sequence[TruthPart], of: Sequence[int]) -> list[Trut
     return list(earliest.values())
 
 
+def repeated_truth(truths: Sequence[TruthPart], part: TruthPart, waits: TruthWaits) -> int | None:
+    """Index of the truth that a further row repeats; None if the row is a truth of its own.
+
+    A row repeats a truth with the same revision and label, whatever its time, unless another label
+    or a retraction has a time between the two: then the row puts the label in force again. Both
+    truths are looked at for `repeat_ms` only, as long as an entry keeps them at least.
+    """
+    own = [
+        i
+        for i, truth in enumerate(truths)
+        if truth.repeats < 0
+        and truth.revision == part.revision
+        and part.known_ms <= truth.known_ms + waits.repeat_ms
+    ]
+    distinct = distinct_truths(truths, own)
+    for i, same in zip(own, distinct, strict=True):
+        if same.label == part.label:
+            first_ms, last_ms = sorted((same.timestamp_ms, part.timestamp_ms))
+            if first_ms == last_ms or not any(
+                first_ms <= other.timestamp_ms <= last_ms
+                for other in distinct
+                if other.label != part.label
+            ):
+                return i
+    return None
+
+
 def resolve(
     prediction: PredictionPart,
     truths: Sequence[TruthPart],

@@ -31,6 +31,7 @@ from driftline.streams.join.entry import (
     layout_for,
     load,
     meetings,
+    repeated_truth,
     resolve,
     without,
 )
@@ -233,16 +234,7 @@ class SequentialJoin:
             timestamp_ms=int(rows.timestamp_ms[i]),
             known_ms=int(rows.known_ms[i]),
         )
-        place = next(
-            (
-                at
-                for at, t in enumerate(entry.truths)
-                if t.repeats < 0
-                and (t.revision, t.label) == (part.revision, part.label)
-                and part.known_ms <= t.known_ms + self._waits.repeat_ms
-            ),
-            None,
-        )
+        place = repeated_truth(entry.truths, part, self._waits)
         if place is None:
             entry.truths.append(part)
             return

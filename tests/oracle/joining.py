@@ -17,8 +17,10 @@ topic. The order of the two topics only decides the tick at a row. Definitions:
   same, otherwise a conflict. All others are accepted. A failed row without prediction is accepted,
   so that its copies are duplicates, and counts in traffic only.
 - A truth is the same as an earlier one if revision and label (or retraction) are equal and it
-  counts at most the default correction horizon, and at most park, after that. The earliest time and
-  the earliest known time of them count; the later row is a duplicate.
+  counts at most the default correction horizon, and at most park, after that, unless their times
+  differ and one of the same revision with another label, for which that is also so, has a time from
+  the one to the other. The earliest time and the earliest known time of them count; the later row
+  is a duplicate.
 - *truth known*: where the truth row counts. *known* to a prediction: max(truth known, where the
   prediction counts). *delay*: known - time of the prediction.
 - A truth and a prediction *meet* if all of this is so. Where the truth first counted is at most
@@ -263,17 +265,26 @@ def _add_prediction(
 
 def _add_truth(earlier: list[Truth], row: Row, settings: Settings, joined: Joined) -> None:
     repeated = min(settings.defaults.horizons[1], settings.park)
-    for truth in earlier:
-        is_equal = (truth.revision, truth.label) == (row.value["revision"], row.value["label"])
-        if is_equal and row.counted_at <= truth.first + repeated:
+    revision, label = row.value["revision"], row.value["label"]
+    near = [
+        truth
+        for truth in earlier
+        if truth.revision == revision and row.counted_at <= truth.first + repeated
+    ]
+    others = [truth.time for truth in near if truth.label != label]
+    for truth in near:
+        between = [
+            time
+            for time in others
+            if truth.time <= time <= row.time or row.time <= time <= truth.time
+        ]
+        if truth.label == label and (truth.time == row.time or not between):
             truth.time = min(truth.time, row.time)
             truth.known = min(truth.known, row.counted_at)
             joined.incidents.append(Incident("duplicate_truths", NO_MODEL, row.counted_at, row))
             return
     counted_at = row.counted_at
-    earlier.append(
-        Truth(row.value["revision"], row.value["label"], row.time, counted_at, counted_at)
-    )
+    earlier.append(Truth(revision, label, row.time, counted_at, counted_at))
     joined.truths.append(earlier[-1])
 
 

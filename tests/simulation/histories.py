@@ -583,14 +583,17 @@ class History:
             retracted=self.happens("nothing but a retraction"),
         )
         truths = [first]
+        # Where revisions stay equal, a label can be in force again after another one.
+        by_revision = random.random() < 0.5
         while self.happens("correction") and len(truths) < 4:
-            truths.append(self.truth(identity, kind, self.after(known), len(truths)))
+            revision = len(truths) if by_revision else 0
+            truths.append(self.truth(identity, kind, self.after(known), revision))
         if self.happens("retraction"):
-            truths.append(
-                self.truth(identity, kind, self.after(known), len(truths), retracted=True)
-            )
+            revision = len(truths) if by_revision else 0
+            truths.append(self.truth(identity, kind, self.after(known), revision, retracted=True))
             if random.random() < 0.5:
-                truths.append(self.truth(identity, kind, self.after(known), len(truths)))
+                revision = len(truths) if by_revision else 0
+                truths.append(self.truth(identity, kind, self.after(known), revision))
         if self.happens("truth at the same time"):
             truths.append({**random.choice(truths), "label": self.label(kind, 1, known)})
         if self.happens("equal truth"):

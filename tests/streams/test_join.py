@@ -224,6 +224,47 @@ def test_four_truths_of_the_worked_example_count_at_the_same_rungs_in_every_orde
         ) == (2, 1, 1)
 
 
+def test_a_label_that_comes_back_after_another_one_is_in_force_again() -> None:
+    #   0:00 A predicted   0:10 A   0:20 B   0:40 A   0:45 retracted   2:00 A   2:30 A
+    #   rungs 30m: B       1h: none          3h: A, and the last row repeats it
+    rows = [prediction("x", DAY + "00:00:00Z")]
+    for time, label in [
+        ("00:10:00Z", "A"),
+        ("00:20:00Z", "B"),
+        ("00:40:00Z", "A"),
+        ("00:45:00Z", None),
+        ("02:00:00Z", "A"),
+        ("02:30:00Z", "A"),
+    ]:
+        rows.append(truth("x", DAY + time, label))
+    for cuts in ([], [2], [1, 2, 3, 4, 5, 6]):
+        for reopen in (False, True):
+            total, _ = run(rows, parse_config(SMALL), cuts, reopen=reopen)
+            assert decisions(total, CELLS) == {
+                (0, "B", "A"): 1,
+                (1, "B", "A"): -1,
+                (2, "A", "A"): 1,
+            }
+            counted = [counter(total, each) for each in ("joined", "corrected", "retracted")]
+            assert counted == [1, 3, 1]
+            assert counter(total, "duplicate_truths") == 1
+
+
+def test_the_same_label_again_is_a_duplicate_whatever_its_time_if_no_other_came_between() -> None:
+    rows = [prediction("x", DAY + "00:00:00Z")]
+    for time, label in [
+        ("00:20:00Z", "A"),
+        ("00:50:00Z", "A"),
+        ("00:55:00Z", "B"),
+        ("00:10:00Z", "A"),
+        ("00:20:00Z", "A"),
+    ]:
+        rows.append(truth("x", DAY + time, label))
+    total, _ = run(rows, parse_config(SMALL), [])
+    assert decisions(total, CELLS) == {(0, "A", "A"): 1, (1, "A", "A"): -1, (1, "B", "A"): 1}
+    assert counter(total, "duplicate_truths") == 3
+
+
 def test_delay_equal_to_a_rung_counts_at_that_rung_and_a_millisecond_more_at_the_next() -> None:
     rows = [prediction("x", DAY + "00:00:00Z"), prediction("y", DAY + "00:00:00Z")]
     rows += [truth("x", DAY + "00:30:00Z", "A"), truth("y", DAY + "00:30:00.001Z", "A")]
