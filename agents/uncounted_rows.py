@@ -155,7 +155,8 @@ _REMEDY: Final[dict[str, str]] = {
     ),
     "scores_not_one": (
         "none if only the most probable classes are sent; else send the softmax, since the Brier"
-        " score takes them as probabilities"
+        " score takes them as probabilities, and the probability of the positive class alone as"
+        " score"
     ),
     "misdated_prediction": _COMPARE_CLOCKS,
     "misdated_truth": _COMPARE_CLOCKS,

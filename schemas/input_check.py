@@ -128,6 +128,9 @@ class Delays(Struct, frozen=True, kw_only=True):
         Quantiles, exact to 1 %.
     max_ms
         The longest one.
+    no_delay
+        Share of the truths that count as known at the time of their prediction: they are dated at
+        or before it.
     horizon_ms
         The label horizon: truths that are known later do not count.
     within
@@ -138,6 +141,7 @@ class Delays(Struct, frozen=True, kw_only=True):
     p90_ms: int
     p99_ms: int
     max_ms: int
+    no_delay: float
     horizon_ms: int
     within: list[WithinRung]
 
@@ -232,6 +236,8 @@ class ModelRead(Struct, frozen=True, kw_only=True):
         Which class is positive, and how that is known; null if it is not.
     problem
         Why figures that need labels are withheld; null if they are not.
+    doubt
+        Why figures that are given may not be those that were meant.
     """
 
     model_name: str
@@ -242,6 +248,7 @@ class ModelRead(Struct, frozen=True, kw_only=True):
     positive_label: str | None
     positive_basis: str | None
     problem: str | None
+    doubt: str | None
 
 
 class NotCounted(Struct, frozen=True, kw_only=True):

@@ -17,6 +17,9 @@ SUM_TOLERANCE: Final = 0.01
 as each may be rounded to two decimals.
 """
 
+ONE_OF_TWO: Final = 0.5
+"""The more probable of two classes has at least this probability."""
+
 _FIELDS: Final = ("score", "threshold")
 
 
@@ -51,17 +54,29 @@ def _clipped(value: Any) -> Any:
 
 
 def describe_sum(scores: Mapping[str, float]) -> str | None:
-    """A sentence about probabilities of several classes that do not add up to 1; None if they do,
-    or if there is only one.
+    """A sentence about probabilities of classes that do not add up to 1; None if they do.
+
+    One class alone has to have less than 0.5: then another one is as probable, unless there are
+    more than two and the others were left out.
 
     Examples
     --------
     >>> describe_sum({"a": 0.9, "b": 0.8})
     'field "scores": the probabilities of 2 classes add up to 1.7, not to 1'
     >>> describe_sum({"a": 0.33, "b": 0.33, "c": 0.33})
+    >>> describe_sum({"a": 0.1})
+    'field "scores": the only class has the probability 0.1, and counts as the predicted one'
+    >>> describe_sum({"a": 0.6})
     """
     total = sum(scores.values())
-    if len(scores) < 2 or abs(total - 1) <= max(SUM_TOLERANCE, 0.005 * len(scores)) + 1e-9:
+    if len(scores) == 1:
+        if total >= ONE_OF_TWO:
+            return None
+        return (
+            f'field "scores": the only class has the probability {total:.4g}, and counts as the'
+            " predicted one"
+        )
+    if abs(total - 1) <= max(SUM_TOLERANCE, 0.005 * len(scores)) + 1e-9:
         return None
     return (
         f'field "scores": the probabilities of {len(scores):,} classes add up to {total:.4g},'

@@ -67,7 +67,7 @@ def known_labels(
             "not known; F1, precision, recall and figures of scores are withheld",
             remedy=with_rules("set positive_label", "Labels"),
         )
-    elif positive is not None:
+    elif positive is not None and len(labels) == 2:
         yield CheckResult(
             check="labels",
             level="ok",

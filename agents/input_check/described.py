@@ -89,6 +89,7 @@ def model_read(name: str, tally: ModelTally, report: LabelReport | None) -> Mode
         positive_label=report.positive if report else None,
         positive_basis=report.basis if report else None,
         problem=report.problem if report else None,
+        doubt=report.doubt if report else None,
     )
 
 
@@ -193,6 +194,7 @@ def _delays(tally: VersionTally, settings: ModelConfig) -> Delays:
         p90_ms=p90,
         p99_ms=p99,
         max_ms=tally.longest_ms,
+        no_delay=tally.delays[0] / tally.delays.total(),
         horizon_ms=settings.label_horizon_ms,
         within=[
             WithinRung(maturity=rung.name, share=n / tally.delays.total())

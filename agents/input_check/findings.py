@@ -10,7 +10,7 @@ from driftline.agents.doctor.data_findings import (
     labelled_predictions,
     stray_labels,
 )
-from driftline.agents.input_rules import with_rules
+from driftline.agents.input_rules import see, with_rules
 from driftline.agents.recorded.row_order import duration
 from driftline.agents.uncounted_rows import MAX_LOST_SHARE, Uncounted
 from driftline.schemas.check_result import CheckResult
@@ -83,6 +83,13 @@ def of_model(model: ModelRead) -> Iterator[CheckResult]:
         model.positive_basis,
         model.problem,
     )
+    if model.problem is None and model.doubt is not None:
+        yield CheckResult(
+            check="labels",
+            level="note" if model.positive_label is None else "problem",
+            message=f"{model.model_name}: {model.doubt}",
+            remedy=see("Labels"),
+        )
     if model.strays:
         rows = {label.label: max(label.predictions, label.truths) for label in model.labels}
         yield stray_labels(
@@ -140,7 +147,15 @@ def _delays(name: str, version: VersionRead) -> Iterator[CheckResult]:
                 "Times",
             ),
         )
-    elif delays.p99_ms > NEAR_HORIZON * delays.horizon_ms:
+    elif delays.no_delay > MAX_LOST_SHARE:
+        yield CheckResult(
+            check="delays",
+            level="note",
+            message=f"{name}: {delays.no_delay:.0%} of the truths are dated at or before their "
+            "prediction, and count as known at its time",
+            remedy=with_rules("compare the clocks and time zones of both topics", "Times"),
+        )
+    if delays.p99_ms > NEAR_HORIZON * delays.horizon_ms:
         yield CheckResult(
             check="delays",
             level="note",

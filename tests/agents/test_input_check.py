@@ -138,6 +138,24 @@ def test_truths_close_to_the_horizon_and_truths_without_delay_are_notes() -> Non
     )
 
 
+def test_truths_that_are_dated_before_their_predictions_are_a_note() -> None:
+    # 27 a minute later; 3 an hour before, of a host whose clock has another time zone.
+    rows = [prediction(i, prediction="yes") for i in range(30)]
+    truths = [truth(i, "yes", -HOUR_MS if i % 10 == 0 else MINUTE_MS) for i in range(30)]
+    found = driftline.check(rows, in_order(truths), CONFIG)
+    (version,) = found.versions
+    assert version.delays is not None
+    assert version.delays.no_delay == 0.1
+    assert findings(found, "delays") == [
+        (
+            "note",
+            "m 1: 10% of the truths are dated at or before their prediction, and count as known "
+            "at its time",
+        )
+    ]
+    assert found.is_understood
+
+
 def test_labels_of_both_sides_and_how_they_meet() -> None:
     # Predictions 1 and 0, truths true and false: one class each, and "true" says that it is the
     # positive one.

@@ -14,11 +14,13 @@ from tests.agents.scored_logs import (
     CONFIG,
     DAY,
     HOUR,
+    MINUTE,
     ROWS,
     START,
     both_topics,
     drawn,
     expected,
+    final_days,
     replayed,
     shown,
     write_lines,
@@ -247,6 +249,66 @@ def test_missing_labels_can_be_labels_by_configuration() -> None:
     truths = [names[truth] for _, truth in rows]
     (day,), _ = replayed(predictions, truths, missing_labels=[""])
     assert (day.labels, day.n) == (["None", "some"], ROWS)
+
+
+def test_a_positive_label_that_no_row_has_is_told() -> None:
+    rows, names = drawn(), ("good", "bad")
+    predictions = [{"prediction": names[score >= 0.5]} for score, _ in rows]
+    truths = [names[truth] for _, truth in rows]
+    (day,), results = replayed(predictions, truths, positive_label="bda")
+    assert day.metrics["accuracy"] == expected(rows)["accuracy"]
+    assert (day.positive_label, day.metrics["recall"]) == (None, None)
+    assert results.summary is not None
+    (note,) = results.summary.notes
+    assert 'positive_label "bda" is none of the labels "bad", "good"' in note
+    (day,), results = replayed(predictions, truths, positive_label="bad")
+    assert (day.positive_label, day.metrics["f1"]) == ("bad", expected(rows)["f1"])
+
+
+def test_a_label_that_only_truths_have_beside_two_is_told_and_the_way_out_works() -> None:
+    rows, names = drawn(), ("no", "yes")
+    predictions = [{"prediction": names[score >= 0.5]} for score, _ in rows]
+    truths = [names[truth] for _, truth in rows]
+    truths[::10] = ["unknown"] * (ROWS // 10)
+    (day,), results = replayed(predictions, truths)
+    assert (day.labels, day.metrics["recall"]) == (["no", "unknown", "yes"], None)
+    assert results.summary is not None
+    (note,) = results.summary.notes
+    assert 'truths have "no", "unknown", "yes" and predictions "no", "yes"' in note
+    assert "set labels" in note
+    (day,), _ = replayed(predictions, truths, labels=["no", "yes"])
+    kept = expected([row for i, row in enumerate(rows) if i % 10])
+    assert [day.metrics[name] for name in ("f1", "recall")] == [kept["f1"], kept["recall"]]
+    assert day.strays == {"unknown": ROWS // 10}
+
+
+def test_predictions_without_any_truth_say_nothing_about_labels() -> None:
+    found = driftline.check(both_topics([{"score": i / ROWS} for i in range(ROWS)], [])[0])
+    assert found.is_understood
+    assert [each for each in found.findings if each.check == "labels"] == []
+
+
+def test_a_label_that_is_corrected_back_is_in_force_again() -> None:
+    rows, names = drawn(), ("no", "yes")
+    predictions, truths = both_topics(
+        [{"prediction": names[score >= 0.5]} for score, _ in rows], [names[t] for _, t in rows]
+    )
+    others = {"no": "yes", "yes": "no"}
+    for later_ms, is_other in ((10 * MINUTE, True), (20 * MINUTE, False)):
+        truths += [
+            row
+            | {
+                "timestamp": row["timestamp"] + later_ms,
+                "label": others[row["label"]] if is_other else row["label"],
+            }
+            for row in truths[:ROWS]
+        ]
+    truths.sort(key=lambda row: row["timestamp"])
+    results = driftline.replay(predictions, truths, config={"defaults": CONFIG})
+    (day,) = final_days(results)
+    assert day.metrics["accuracy"] == expected(rows)["accuracy"]
+    assert day.counts["corrected"] == 2 * ROWS
+    assert set(results.uncounted_share.values()) == {0}
 
 
 def test_configured_labels_make_a_stray_a_class() -> None:

@@ -137,6 +137,16 @@ def test_scores_that_do_not_add_up_to_one_count_and_are_told(
         )
 
 
+def test_one_class_that_is_less_probable_than_another_one_is_told(tmp_path: Path) -> None:
+    # The probability of the positive class alone counts as "1" in every row, not only from 0.5 on.
+    outputs = [{"scores": {"1": share}} for share in SHARE.tolist()]
+    _, summary = replayed(tmp_path, outputs)
+    (found,) = [rows for rows in summary.uncounted if rows.reason == "scores_not_one"]
+    assert found.rows == int((SHARE < 0.5).sum()) > 0
+    assert "the only class has the probability" in found.example
+    assert "the positive class alone as score" in found.remedy
+
+
 @pytest.mark.parametrize("scale", ["percentage", "logit"])
 def test_percentages_and_logits_are_rejected_with_what_to_send(tmp_path: Path, scale: str) -> None:
     scores = 100 * SHARE if scale == "percentage" else RANKED

@@ -231,6 +231,11 @@ REFUSED: list[tuple[bytes, str]] = [
     (b'{"prediction_id": "a"}\n', "holds JSON, not CSV; name it predictions.jsonl"),
     (b"<html><table>", "holds HTML or XML"),
     (b"a\n1\n", r"no column for model_name; .* \(columns: a\)"),
+    (
+        PLAIN.partition("\n")[2].encode(),
+        "no column for .*'2026-01-05T00:00:00Z' is a time: if the first line has values, put one "
+        "with the names of the columns in front",
+    ),
 ]
 
 

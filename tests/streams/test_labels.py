@@ -161,7 +161,10 @@ def test_without_a_positive_label_scores_cannot_be_counted_and_predictions_can()
     assert seen(["good", "bad"], derived=True).problem(NOTHING) == UNKNOWN_POSITIVE
     texts = seen(["good", "bad"], ["good", "bad"])
     assert (texts.problem(NOTHING), texts.positive_class(NOTHING)) == (None, (None, None))
-    assert seen(["fraud"], derived=True).problem(NOTHING) == "one label seen; set positive_label"
+    assert (
+        seen(["fraud"], derived=True).problem(NOTHING)
+        == "one label seen; set labels and positive_label"
+    )
 
 
 def test_labels_that_never_meet_are_a_problem_but_an_evident_pair_may_be_all_wrong() -> None:
@@ -283,3 +286,41 @@ def test_a_report_says_whether_more_truths_may_change_it() -> None:
     assert early.report("m", NOTHING).warnings == settled.report("m", NOTHING).warnings
     assert "set positive_label" in settled.report("m", NOTHING).warnings[0]
     assert seen(["no", "yes"], derived=True).report("m", NOTHING).warnings == []
+
+
+def test_a_report_has_no_problem_before_any_label_came() -> None:
+    for configured in (NOTHING, ConfiguredLabels(positive="fraud")):
+        report = seen([], derived=True).report("m", configured)
+        assert (report.problem, report.warnings) == (None, [])
+
+
+def test_a_positive_label_that_no_row_has_is_named_beside_those_that_rows_have() -> None:
+    absent = ConfiguredLabels(positive="fruad")
+    expected = (
+        'positive_label "fruad" is none of the labels "fraud", "legit"; correct it, or set labels'
+    )
+    assert seen(["fraud", "legit"], derived=True).problem(absent) == expected
+    both = seen(["fraud", "legit"], ["fraud", "legit"])
+    assert both.problem(absent) is None
+    assert both.report("m", absent).warnings == [f"m: {expected}"]
+    # The first positive row may be to come.
+    assert seen(["legit"], ["legit"]).report("m", absent).warnings == []
+
+
+def test_three_labels_are_doubted_if_one_side_has_two_of_them() -> None:
+    def warnings(actual: list[str], predicted: list[str]) -> list[str]:
+        return seen(actual, predicted).report("m", NOTHING).warnings
+
+    (warning,) = warnings(["no", "unknown", "yes"], ["no", "yes"])
+    assert 'truths have "no", "unknown", "yes" and predictions "no", "yes"' in warning
+    assert "set labels" in warning
+    (warning,) = warnings(["1", "\u22121"], ["-1", "1"])
+    assert "with 3 labels" in warning
+    assert warnings(["a", "b", "c", "d"], ["a", "b", "c"]) == []
+    (warning,) = warnings(["cat"], ["dog"])
+    assert warning.endswith("no label in common so far")
+    set_to = ConfiguredLabels(labels=("no", "unknown", "yes"))
+    both = NO_LABELS.with_more(
+        ["no", "unknown", "yes"], ["no", "yes"], derived=False, many=False, configured=set_to
+    )
+    assert both.report("m", set_to).warnings == []

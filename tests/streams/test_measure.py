@@ -499,7 +499,7 @@ def test_labels_derived_from_scores_are_the_positive_and_the_other_label(
     )
     if not labels:
         assert final.metrics["accuracy"] is None
-        assert final.null_reasons["accuracy"] == "one label seen; set positive_label"
+        assert final.null_reasons["accuracy"] == "one label seen; set labels and positive_label"
         assert final.label_coverage == 1.0
 
 

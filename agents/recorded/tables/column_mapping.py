@@ -20,6 +20,7 @@ from driftline.agents.recorded.tables.table import Column, Kind, Table
 from driftline.agents.recorded.tables.table_error import TableError
 from driftline.agents.recorded.tables.written_values import ColumnFacts
 from driftline.schemas.aliases import ALIASES
+from driftline.schemas.times import parse_event_time
 from driftline.schemas.topics import GROUND_TRUTH, PREDICTIONS
 
 NUMBERS: Final = frozenset({"score", "scores", "threshold", "latency_ms", "weight"})
@@ -470,7 +471,14 @@ class _Planned:
             if place.field is None and place.column.unusable
         ]
         read_as = f"; read as {self._table.read_as}" if self._table.read_as else ""
-        return f"(columns: {listed(self._names)}{read_as}{''.join(reasons)})"
+        time = next(filter(_is_time, self._names), None)
+        no_header = (
+            f"; {time!r} is a time: if the first line has values, put one with the names of the "
+            "columns in front of it"
+            if time is not None
+            else ""
+        )
+        return f"(columns: {listed(self._names)}{read_as}{''.join(reasons)}{no_header})"
 
 
 def _feature_kind(facts: ColumnFacts, has_comma_elsewhere: bool) -> tuple[Kind, str, bool]:
@@ -504,3 +512,11 @@ def split_field(field: str) -> tuple[str, str | None]:
     """Field and key of "features.age"."""
     name, _, key = field.partition(".")
     return (name, key) if key else (field, None)
+
+
+def _is_time(heading: str) -> bool:
+    try:
+        parse_event_time(heading)
+    except ValueError:
+        return False
+    return True

@@ -118,6 +118,8 @@ class LabelReport(NamedTuple):
         Whether more truths may still settle the classes.
     texts
         The classes with their texts.
+    doubt
+        Why figures that are given may not be those that were meant.
     """
 
     model: str
@@ -128,6 +130,7 @@ class LabelReport(NamedTuple):
     problem: str | None
     is_early: bool
     texts: tuple[LabelClass, ...] = ()
+    doubt: str | None = None
 
     @property
     def warnings(self) -> list[str]:
@@ -135,6 +138,8 @@ class LabelReport(NamedTuple):
         classes, warnings = _listed(self.classes), []
         if self.problem is not None:
             warnings.append(f"{self.model}: figures that need labels are withheld: {self.problem}")
+        elif self.doubt is not None:
+            warnings.append(f"{self.model}: {self.doubt}")
         elif len(self.classes) == 2 and self.positive is None:
             warnings.append(
                 f"{self.model}: which of {classes} is positive is not known, so F1, precision, "
@@ -311,15 +316,19 @@ class LabelSet(msgspec.Struct, frozen=True):
         judged = self.judged(configured)
         positive, basis = self.positive_class(configured)
         is_early = self.settled is None and not self.many and not self.apart
+        has_labels = self.many or any(map(_has_come, judged.classes))
         return LabelReport(
             model,
             judged.names,
             judged.strays,
             positive,
             basis,
-            self.problem(configured),
+            self.problem(configured) if has_labels else None,
             is_early,
             judged.classes,
+            _doubt_about(
+                judged.classes, positive, is_set=configured.over(self.registered).labels is not None
+            ),
         )
 
     def derived_names(self, configured: ConfiguredLabels) -> tuple[str | None, str | None]:
@@ -338,9 +347,11 @@ class LabelSet(msgspec.Struct, frozen=True):
         classes = judged.classes
         if self.derived and judged.from_scores_only:
             if len(classes) < 2:
-                return "one label seen; set positive_label"
+                return "one label seen; set labels and positive_label"
             if len(classes) > 2:
-                return "more than two labels, and a score for one; set labels"
+                return _absent_positive(classes, self.positive_class(configured)[0]) or (
+                    "more than two labels, and a score for one; set labels"
+                )
             if self.positive_class(configured)[0] is None:
                 return UNKNOWN_POSITIVE
         if self.apart and _have_nothing_in_common(classes):
@@ -411,6 +422,44 @@ class LabelSet(msgspec.Struct, frozen=True):
 
 
 NO_LABELS: Final = LabelSet()
+
+
+def _doubt_about(
+    classes: Sequence[LabelClass], positive: str | None, *, is_set: bool
+) -> str | None:
+    """Why figures that are given may not be those that were meant; `is_set` says that the settings
+    name the classes.
+    """
+    actual = [each.actual for each in classes if each.actual is not None]
+    predicted = [each.predicted for each in classes if each.predicted is not None]
+    both = f"truths have {_listed(actual)} and predictions {_listed(predicted)}"
+    if _have_nothing_in_common(classes):
+        return f"{both}; no label in common so far"
+    if is_set or len(classes) < 3:
+        return None
+    if (absent := _absent_positive(classes, positive)) is not None:
+        return absent
+    if 2 not in (len(actual), len(predicted)):
+        return None
+    return (
+        f"{both}; with {len(classes)} labels F1 is their mean, and precision, recall and the "
+        "figures of scores are withheld; set labels if one of them is no class"
+    )
+
+
+def _absent_positive(classes: Sequence[LabelClass], positive: str | None) -> str | None:
+    """What is wrong with a configured positive label if no row has it, but rows have two others."""
+    came = [each.name for each in classes if _has_come(each)]
+    if positive is None or positive in came or len(came) < 2:
+        return None
+    return (
+        f"positive_label {quoted(positive)} is none of the labels {_listed(came)}; correct it, or "
+        "set labels"
+    )
+
+
+def _has_come(label: LabelClass) -> bool:
+    return label.actual is not None or label.predicted is not None
 
 
 def ordered(labels: Iterable[str]) -> tuple[str, ...]:
