@@ -314,7 +314,10 @@ def _read_name(value: Any) -> str:
 def _read_label(value: Any) -> str:
     if not isinstance(value, str | int | float):
         raise ValueError(f"is {describe(value)}, not a label (string, integer, boolean or number)")
-    return label_text(value)
+    label = label_text(value)
+    if not label.strip():
+        raise ValueError(f"is {describe(value)}, which stands for no label")
+    return label
 
 
 def _read_labels(value: Any) -> tuple[str, ...]:

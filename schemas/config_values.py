@@ -176,8 +176,10 @@ def read_list(value: Any, read: Callable[[Any], Any], *, least: int = 0) -> tupl
     """The converted elements of a list, which must differ; messages name the index."""
     if not isinstance(value, list):
         raise ValueError(f"is {describe(value)}, not a list")
-    if len(value) < least:
+    if not value and least:
         raise ValueError("is empty; at least one element is needed")
+    if len(value) < least:
+        raise ValueError(f"has {len(value)} of at least {least} elements")
     elements: list[Any] = []
     for i, element in enumerate(value):
         try:

@@ -324,3 +324,20 @@ def test_three_labels_are_doubted_if_one_side_has_two_of_them() -> None:
         ["no", "unknown", "yes"], ["no", "yes"], derived=False, many=False, configured=set_to
     )
     assert both.report("m", set_to).warnings == []
+    none = NO_LABELS.with_more(
+        ["good", "bad"], ["good", "bad"], derived=False, many=False, configured=set_to
+    )
+    assert "no row has one of its labels; correct labels" in none.report("m", set_to).warnings[0]
+
+
+def test_two_spellings_on_one_side_are_told_unless_both_sides_have_both() -> None:
+    def warnings(actual: list[str], predicted: list[str]) -> list[str]:
+        return seen(actual, predicted).report("m", NOTHING).warnings
+
+    pets = ["cat", "dog", "fox"]
+    assert warnings([*pets, "Cat "], pets) == [
+        'm: truths have both "cat" and "Cat ", which count as two labels; send one of them'
+    ]
+    (warning,) = warnings(["0", "1"], ["0", "1", "1.0"])
+    assert 'predictions have both "1" and "1.0"' in warning
+    assert warnings([*pets, "Cat"], [*pets, "Cat"]) == []

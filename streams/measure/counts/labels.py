@@ -34,6 +34,7 @@ APART_ROWS: Final = 20
 STRAY_SHARE: Final = 0.01
 """Greatest share of the truths that a label may have at that point to be a stray."""
 
+_NONE_OF_THE_SET: Final = "no row has one of its labels; correct labels"
 _INTEGER = re.compile(r"-?[0-9]+", re.ASCII)
 
 
@@ -327,7 +328,7 @@ class LabelSet(msgspec.Struct, frozen=True):
             is_early,
             judged.classes,
             _doubt_about(
-                judged.classes, positive, is_set=configured.over(self.registered).labels is not None
+                judged, positive, is_set=configured.over(self.registered).labels is not None
             ),
         )
 
@@ -424,27 +425,46 @@ class LabelSet(msgspec.Struct, frozen=True):
 NO_LABELS: Final = LabelSet()
 
 
-def _doubt_about(
-    classes: Sequence[LabelClass], positive: str | None, *, is_set: bool
-) -> str | None:
+def _doubt_about(judged: Classes, positive: str | None, *, is_set: bool) -> str | None:
     """Why figures that are given may not be those that were meant; `is_set` says that the settings
     name the classes.
     """
+    classes = judged.classes
     actual = [each.actual for each in classes if each.actual is not None]
     predicted = [each.predicted for each in classes if each.predicted is not None]
     both = f"truths have {_listed(actual)} and predictions {_listed(predicted)}"
     if _have_nothing_in_common(classes):
         return f"{both}; no label in common so far"
-    if is_set or len(classes) < 3:
+    if is_set:
+        return None if actual or predicted or not judged.strays else _NONE_OF_THE_SET
+    if len(classes) < 3:
         return None
     if (absent := _absent_positive(classes, positive)) is not None:
         return absent
+    if (alike := _alike(classes)) is not None:
+        return alike
     if 2 not in (len(actual), len(predicted)):
         return None
     return (
         f"{both}; with {len(classes)} labels F1 is their mean, and precision, recall and the "
         "figures of scores are withheld; set labels if one of them is no class"
     )
+
+
+def _alike(classes: Sequence[LabelClass]) -> str | None:
+    """Which label of one side only has another one of that side in another spelling."""
+    alone = [each for each in classes if (each.actual is None) != (each.predicted is None)]
+    for side, name in enumerate(("truths", "predictions")):
+        spelled: dict[str, str] = {}
+        for each in (*(each for each in classes if each not in alone), *alone):
+            if (text := (each.actual, each.predicted)[side]) is not None:
+                twin = spelled.setdefault(plain_form(text), text)
+                if twin != text and each in alone:
+                    return (
+                        f"{name} have both {quoted(twin)} and {quoted(text)}, which count as two "
+                        "labels; send one of them"
+                    )
+    return None
 
 
 def _absent_positive(classes: Sequence[LabelClass], positive: str | None) -> str | None:
