@@ -740,9 +740,10 @@ def _notes(
         )
     truths = checkpoint.positions.get(GROUND_TRUTH, Position())
     if not truths.key_ms and checkpoint.last_ms:
+        what = "all ground truth was rejected" if truths.line else "the log has no ground truth"
         notes.append(
-            "the log has no ground truth: figures that need labels are empty, and every prediction "
-            "expired without a truth"
+            f"{what}: figures that need labels are empty, and every prediction expired without a "
+            "truth"
         )
     return notes
 

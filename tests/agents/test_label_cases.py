@@ -288,6 +288,15 @@ def test_predictions_without_any_truth_say_nothing_about_labels() -> None:
     assert [each for each in found.findings if each.check == "labels"] == []
 
 
+def test_ground_truth_that_is_rejected_is_not_called_missing() -> None:
+    outputs = [{"score": i / ROWS} for i in range(ROWS)]
+    for truths, said in ([], "the log has no ground truth"), ([""] * ROWS, "all ground truth was"):
+        _, results = replayed(outputs, truths)
+        assert results.summary is not None
+        (note,) = results.summary.notes
+        assert note.startswith(said)
+
+
 def test_a_label_that_is_corrected_back_is_in_force_again() -> None:
     rows, names = drawn(), ("no", "yes")
     predictions, truths = both_topics(
