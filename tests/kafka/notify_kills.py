@@ -53,8 +53,12 @@ class Report(Struct, frozen=True):
         Number of kills, and of those while a receiver had a request that it had not answered.
     alerts
         Number of alerts that fired and were resolved.
+    messages
+        Notifications that the receivers took, each key once.
     repeated
         Requests whose key had come before: by the key they count once.
+    doubled, lost
+        Notifications that a receiver took under more than one key, and those that it never took.
     faults
         What is wrong; empty if nothing is.
     """
@@ -62,7 +66,10 @@ class Report(Struct, frozen=True):
     kills: int
     during_send: int
     alerts: int
+    messages: int
     repeated: int
+    doubled: int
+    lost: int
     faults: list[str]
 
 
@@ -146,8 +153,18 @@ def campaign(
             feed.stop()
             worker.kill()
         found = [*faults_of(own, feed.alerts), *_unsettled(connection, own)]
-        repeated = sum(count - 1 for counts in own.requests.values() for count in counts.values())
-    return Report(done, during_send, len(feed.alerts), repeated, found)
+        messages = sum(len(taken) for taken in own.taken.values())
+        doubled, lost = miscounts(own, feed.alerts)
+    return Report(
+        kills=done,
+        during_send=during_send,
+        alerts=len(feed.alerts),
+        messages=messages,
+        repeated=own.total() - sum(map(len, own.requests.values())),
+        doubled=doubled,
+        lost=lost,
+        faults=found,
+    )
 
 
 def _wait_for_request(worker: WorkerProcess, own: Inbox, *, is_under_way: bool = False) -> None:
@@ -162,6 +179,20 @@ def _wait_for_all(own: Inbox, alerts: list[Alert]) -> None:
     ends_s = time.monotonic() + END_S
     while faults_of(own, alerts) and time.monotonic() < ends_s:
         time.sleep(0.5)
+
+
+def miscounts(own: Inbox, alerts: list[Alert]) -> tuple[int, int]:
+    """How many notifications were taken too often and how many never; an alert has one of each
+    kind on each channel.
+    """
+    doubled = lost = 0
+    for name in CHANNELS:
+        for alert in alerts:
+            taken = Counter(own.kinds(f"/{name}", alert.alert_id))
+            due = Counter({"firing": 1, "resolved": 1})
+            doubled += (taken - due).total()
+            lost += (due - taken).total()
+    return doubled, lost
 
 
 def faults_of(own: Inbox, alerts: list[Alert]) -> list[str]:
@@ -210,7 +241,8 @@ def main() -> int:
         report = campaign(names, Path(folder), seed=options.seed, kills=options.kills)
     print(
         f"{report.kills} kills, {report.during_send} of them during a send; {report.alerts} alerts "
-        f"on {len(CHANNELS)} channels; {report.repeated} requests came again with their key"
+        f"on {len(CHANNELS)} channels, {report.messages} notifications taken, {report.doubled} of "
+        f"them twice, {report.lost} lost; {report.repeated} requests came again with their key"
     )
     for fault in report.faults:
         print(f"fault: {fault}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.kafka.brokers import Names
-from tests.kafka.notify_kills import CHANNELS, campaign, faults_of
+from tests.kafka.notify_kills import CHANNELS, campaign, faults_of, miscounts
 from tests.kafka.notify_live import Inbox, firing
 
 
@@ -19,6 +19,11 @@ def test_every_receiver_has_one_firing_and_one_resolved_through_kills(
     report = campaign(names, tmp_path, seed=15, kills=None, seconds=50.0)
     assert report.faults == []
     assert report.alerts > report.kills > 2
+    assert (report.messages, report.doubled, report.lost) == (
+        report.alerts * 2 * len(CHANNELS),
+        0,
+        0,
+    )
 
 
 def received(*kinds: str) -> Inbox:
@@ -34,6 +39,8 @@ def test_lost_doubled_and_changed_notifications_are_found() -> None:
     alerts = [firing("a")]
     assert faults_of(received("firing", "resolved"), alerts) == []
     assert "a on one: ['firing']" in faults_of(received("firing"), alerts)
+    assert miscounts(received("firing"), alerts) == (0, len(CHANNELS))
+    assert miscounts(received("firing", "firing", "resolved"), alerts) == (len(CHANNELS), 0)
     doubled = faults_of(received("firing", "firing", "resolved"), alerts)
     assert "a on two: ['firing', 'firing', 'resolved']" in doubled
     other = received("firing", "resolved")
