@@ -6,8 +6,6 @@ acknowledgements honoured, and the same records however the history is cut.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any
 
 from hypothesis import given, settings
@@ -21,6 +19,7 @@ from driftline.schemas.times import DAY_MS, format_time
 from driftline.streams.decide import Decide
 from driftline.streams.decide.alert_acts import ReceivedCommand
 from driftline.streams.stage import Batch
+from tests.streams.alert_reference import SlowAlerts
 from tests.streams.figures import START_MS, entry, metric
 
 VERSIONS = ("1.0.0", "2.0.0")
@@ -80,135 +79,61 @@ levels = st.tuples(st.just("level"), st.sampled_from(LEVELS).map(lambda level: {
 histories = st.lists(st.one_of(days, days, acts, levels), min_size=1, max_size=40)
 
 
-@dataclass
-class Episode:
-    """An alert of the slow code."""
-
-    bad_days: int = 0
-    is_open: bool = False
-    ended_day: int | None = None
-    taken_by: str | None = None
-    silences: list[str] = field(default_factory=list)
-    usual: float = USUAL
-    newest: float = USUAL
-
-
-class Slow:
-    """What the documentation says, step by step; times are in days."""
+class Slow(SlowAlerts):
+    """Times are in days; the rule "drop" compares with a level that people may accept."""
 
     def __init__(self) -> None:
-        self.now = 1  # the day of a command before any figures
-        self.alerts = {(version, rule): Episode() for version in VERSIONS for rule in FOR}
-        self.fired: list[tuple[str, str]] = []  # open alerts in the order in which they fired
-        self.silences: dict[str, dict[str, Any]] = {}
+        # Day 1 is that of a command before any figures.
+        super().__init__(VERSIONS, {rule: (FOR[rule], COOL_DOWN_DAYS[rule]) for rule in FOR}, now=1)
+        self.usual = dict.fromkeys(VERSIONS, USUAL)
+        self.newest = dict(self.usual)
         self.below, self.clear = 0.8, 0.85
-        self.told: list[tuple[Any, ...]] = []
         self.answers: list[str] = []
 
     def day(self, number: int, values: Day) -> None:
-        self.now = number + 1  # figures are known a day later
-        self.look_at_silences()
+        self.reach(number + 1)  # figures are known a day later
         for version, value in zip(VERSIONS, values, strict=True):
-            for rule in FOR:
-                if value is FEW:
-                    self.alerts[version, rule].bad_days = 0
-                else:
-                    self.judge(version, rule, value)
-
-    def judge(self, version: str, rule: str, value: float) -> None:
-        alert = self.alerts[version, rule]
-        drop = (alert.usual - value) / alert.usual
-        is_bad = value < self.below if rule == "low" else drop > 0.05
-        is_good = value >= self.clear if rule == "low" else drop <= 0.04
-        alert.bad_days = alert.bad_days + 1 if is_bad else 0
-        alert.newest = value
-        cooled = alert.ended_day is None or self.now >= alert.ended_day + COOL_DOWN_DAYS[rule]
-        if not alert.is_open and alert.bad_days >= FOR[rule] and cooled:
-            alert.is_open, alert.taken_by = True, None
-            self.fired.append((version, rule))
-            alert.silences = self.matching(version, rule)
-            self.tell(version, rule, "firing")
-        elif alert.is_open and is_good:
-            alert.silences = self.matching(version, rule)
-            self.end(version, rule, "resolved")
-
-    def end(self, version: str, rule: str, change: str) -> None:
-        alert = self.alerts[version, rule]
-        alert.is_open, alert.ended_day, alert.bad_days = False, self.now, 0
-        self.fired.remove((version, rule))
-        self.tell(version, rule, change)
+            if value is FEW:
+                for rule in FOR:
+                    self.alerts[version, rule].breaches = 0
+            else:
+                drop = (self.usual[version] - value) / self.usual[version]
+                self.newest[version] = value
+                self.judge(version, "low", is_bad=value < self.below, is_good=value >= self.clear)
+                self.judge(version, "drop", is_bad=drop > 0.05, is_good=drop <= 0.04)
 
     def act(self, command: str, params: dict[str, Any], number: int) -> None:
         if command == "level":
             self.below, self.clear = params["level"] or (0.8, 0.85)
             return
-        done = getattr(self, command)(params, number)
+        done = self.carry_out(command, params, f"person {number}")
         self.answers.append(command if done else "rejected")
-        if done and "silence" in command:
-            self.look_at_silences()
 
-    def acknowledge(self, params: dict[str, Any], number: int) -> bool:
-        alert = self.alerts[params["model_version"], params["rule"]]
-        if not alert.is_open or alert.taken_by is not None:
+    def carry_out(self, command: str, params: dict[str, Any], who: str) -> bool:
+        if command == "silence":
+            begin = self.now + (params["begins_in"] or 0)
+            return self.silence(
+                params["id"],
+                rule=params["rule"],
+                version=params["model_version"],
+                begin=begin,
+                end=begin + params["days"],
+            )
+        if command == "unsilence":
+            return self.unsilence(params["id"])
+        version, rule = params["model_version"], params["rule"]
+        if command == "acknowledge":
+            return self.acknowledge(version, rule, who)
+        if command == "unacknowledge":
+            return self.unacknowledge(version, rule)
+        return self.accept(version, rule)
+
+    def accept(self, version: str, rule: str) -> bool:
+        if not self.alerts[version, rule].is_open or rule != "drop":
             return False
-        alert.taken_by = f"person {number}"
-        self.tell(params["model_version"], params["rule"], "acknowledged")
+        self.usual[version] = self.newest[version]
+        self.end(version, rule, "accepted")
         return True
-
-    def unacknowledge(self, params: dict[str, Any], number: int) -> bool:
-        alert = self.alerts[params["model_version"], params["rule"]]
-        if not alert.is_open or alert.taken_by is None:
-            return False
-        alert.taken_by = None
-        self.tell(params["model_version"], params["rule"], "unacknowledged")
-        return True
-
-    def accept(self, params: dict[str, Any], number: int) -> bool:
-        alert = self.alerts[params["model_version"], params["rule"]]
-        if not alert.is_open or params["rule"] != "drop":
-            return False
-        alert.usual = alert.newest
-        self.end(params["model_version"], params["rule"], "accepted")
-        return True
-
-    def silence(self, params: dict[str, Any], number: int) -> bool:
-        begin = self.now + (params["begins_in"] or 0)
-        if params["id"] in self.silences or params["days"] == 0:
-            return False
-        self.silences[params["id"]] = params | {"from": begin, "until": begin + params["days"]}
-        return True
-
-    def unsilence(self, params: dict[str, Any], number: int) -> bool:
-        return self.silences.pop(params["id"], None) is not None
-
-    def look_at_silences(self) -> None:
-        self.silences = {
-            name: each for name, each in self.silences.items() if each["until"] > self.now
-        }
-        for version, rule in self.fired:
-            alert, matching = self.alerts[version, rule], self.matching(version, rule)
-            if matching != alert.silences:
-                alert.silences = matching
-                self.tell(version, rule, "silenced" if matching else "unsilenced")
-
-    def matching(self, version: str, rule: str) -> list[str]:
-        return [
-            name
-            for name, each in self.silences.items()
-            if each["from"] <= self.now < each["until"]
-            and fnmatchcase(rule, each["rule"])
-            and fnmatchcase(version, each["model_version"])
-        ]
-
-    def tell(self, version: str, rule: str, change: str) -> None:
-        alert = self.alerts[version, rule]
-        if not alert.is_open:
-            status = "resolved"
-        elif alert.silences:
-            status = "silenced"
-        else:
-            status = "firing" if alert.taken_by is None else "acknowledged"
-        self.told.append((version, rule, change, status, alert.silences, alert.taken_by, self.now))
 
 
 def batches(history: list[Day | Act]) -> list[Batch]:
