@@ -21,7 +21,7 @@ from pathlib import Path
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
-from driftline.agents.kafka.broker.connection import Connection
+from driftline.agents.kafka.broker.connection import TO_THE_END, Connection
 from driftline.agents.kafka.broker.outgoing import Outgoing
 from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.kafka.task.input_positions import Loss
@@ -142,7 +142,7 @@ def read(
     """All records of a topic: partition, offset, key, value."""
     level = "read_committed" if committed else "read_uncommitted"
     consumer = names.connection().consumer(
-        isolation_level=level, enable_partition_eof=True, auto_offset_reset="earliest"
+        **TO_THE_END, isolation_level=level, auto_offset_reset="earliest"
     )
     consumer.assign(
         [TopicPartition(names.prefix + topic, partition, 0) for partition in range(PARTITIONS)]

@@ -12,7 +12,7 @@ import os
 import ssl
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, ClusterMetadata
@@ -28,6 +28,17 @@ REACH_S = 5.0
 # The increments of one commit are one record: 2.1 MB for 10,000 flights at once (measured),
 # and more with more features.
 LARGEST_RECORD = 16 << 20
+TO_THE_END: Final[Mapping[str, Any]] = {
+    "enable_partition_eof": True,
+    # The end is an answer without records, for which the broker waits that long. With the default,
+    # 500 ms, reading 400 records takes 0.6 s instead of 0.05 s (measured).
+    "fetch_wait_max_ms": 20,
+    # With the backoff, fetching resumes as soon as there is room, not after a second.
+    "queued_max_messages_kbytes": 4096,
+    "fetch_queue_backoff_ms": 2,
+    "enable_metrics_push": False,
+}
+"""Settings of a consumer that reads partitions to their ends and is closed."""
 
 _client_log = logging.getLogger("driftline.kafka.client")
 # Otherwise librdkafka writes to standard error. Callers report errors in a sentence.

@@ -20,7 +20,7 @@ import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
-from driftline.agents.kafka.broker.connection import BrokerError, Connection
+from driftline.agents.kafka.broker.connection import TO_THE_END, BrokerError, Connection
 from driftline.agents.kafka.broker.log_offsets import log_offsets
 from driftline.agents.kafka.broker.moving_partitions import patiently
 from driftline.agents.kafka.broker.task_kinds import NOTIFY, REKEY, STAGES, kinds_of
@@ -424,9 +424,7 @@ class Ownership:
     def _claims(self, topic: str, end: int) -> list[tuple[int, int, bytes]]:
         claims: list[tuple[int, int, bytes]] = []
         ends = time.monotonic() + REQUEST_S
-        consumer: Consumer = self._connection.consumer(
-            enable_partition_eof=True, auto_offset_reset="earliest", enable_metrics_push=False
-        )
+        consumer: Consumer = self._connection.consumer(**TO_THE_END, auto_offset_reset="earliest")
         with closing(consumer):
             consumer.assign([TopicPartition(topic, 0, 0)])
             position = 0

@@ -21,7 +21,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from msgspec import Struct
 
-from driftline.agents.kafka.broker.connection import BrokerError, Connection
+from driftline.agents.kafka.broker.connection import TO_THE_END, BrokerError, Connection
 from driftline.agents.kafka.broker.log_offsets import Offsets, log_offsets
 from driftline.agents.kafka.broker.moving_partitions import patiently
 from driftline.agents.recorded.export_manifest import Range
@@ -132,9 +132,8 @@ def read_records(connection: Connection, wanted: Range) -> Iterator[list[Fetched
     if wanted.start >= wanted.end:
         return
     settings = {
-        "enable_partition_eof": True,
+        **TO_THE_END,
         "auto_offset_reset": "error",
-        "queued_max_messages_kbytes": 4096,
         # The largest result of a decompression too.
         "receive_message_max_bytes": MAX_BATCH_BYTES,
     }
@@ -179,10 +178,9 @@ def read_all(connection: Connection, ranges: Sequence[Range]) -> Iterator[tuple[
         if part.end > part.start
     ]
     settings = {
-        "enable_partition_eof": True,
+        **TO_THE_END,
         # Records that retention has deleted meanwhile are passed over.
         "auto_offset_reset": "earliest",
-        "queued_max_messages_kbytes": 4096,
     }
     with closing(PartitionReader(connection, places, **settings)) as reader:
         # The end of a partition is reported again for records that come after it.
@@ -311,7 +309,7 @@ class PartitionReader:
         return outside
 
     def _is_inside(self, place: tuple[str, int], position: int, first: int) -> bool:
-        settings = self._settings | {"enable_partition_eof": True, "auto_offset_reset": "error"}
+        settings = {**self._settings, **TO_THE_END, "auto_offset_reset": "error"}
         with closing(self._connection.consumer(**settings)) as consumer:
             consumer.assign([TopicPartition(*place, position)])
             message = consumer.poll(REQUEST_S)

@@ -14,7 +14,7 @@ from typing import Final
 
 from confluent_kafka import KafkaError, TopicPartition
 
-from driftline.agents.kafka.broker.connection import Connection
+from driftline.agents.kafka.broker.connection import TO_THE_END, Connection
 from driftline.agents.kafka.broker.input_logs import PositionFault
 from driftline.agents.kafka.broker.ranges import MAX_BATCH_BYTES, is_unreadable
 
@@ -45,10 +45,8 @@ def unserved(
         return []
     left, faults = dict(behind), []
     consumer = connection.consumer(
-        enable_partition_eof=True,
+        **TO_THE_END,
         auto_offset_reset="error",
-        enable_metrics_push=False,
-        queued_max_messages_kbytes=4096,
         receive_message_max_bytes=MAX_BATCH_BYTES,
     )
     with closing(consumer):

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from driftline.agents.kafka.broker import failures
 from driftline.agents.kafka.broker.broker_retry import BrokerRetry
-from driftline.agents.kafka.broker.connection import FORBIDDEN, Connection
+from driftline.agents.kafka.broker.connection import FORBIDDEN, TO_THE_END, Connection
 from driftline.agents.kafka.broker.failures import Abandoned, Forbidden, MustStop
 from driftline.agents.kafka.changelog.cache import FOLDER, Cache, Checkpoint
 from driftline.agents.kafka.changelog.journal import Assembly, Commit, JournalError
@@ -141,14 +141,10 @@ class Restore:
         """
         started = time.monotonic()
         consumer = self._connection.consumer(
-            enable_partition_eof=True,
+            # Its short queue serves here too: four tasks are restored at a time, and commits of a
+            # large state are a megabyte and more.
+            **TO_THE_END,
             auto_offset_reset="error",
-            fetch_wait_max_ms=20,
-            # Four tasks are restored at a time, and commits of a large state are a megabyte and
-            # more. With the backoff, fetching resumes as soon as there is room, not after a second.
-            queued_max_messages_kbytes=4 << 10,
-            fetch_queue_backoff_ms=2,
-            enable_metrics_push=False,
         )
         try:
             low, high = self._span(consumer)
