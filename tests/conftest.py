@@ -3,14 +3,39 @@ the same ones in CI.
 
 A change is then judged by itself in CI; what a developer's run finds becomes an example or a seed
 of its own. No example has a deadline: how long one takes says how busy the machine is.
+
+Files whose tests need a broker wait for more than half of their time, the others compute. They are
+mixed, so that three processes keep two cores busy.
 """
 
 from __future__ import annotations
 
 import os
+from itertools import groupby
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+TESTS = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mix the files: those with a broker lie evenly among the first four fifths of the others, and
+    short ones, the examples in docstrings, come last.
+    """
+    files = [list(group) for _, group in groupby(items, lambda item: item.path)]
+    tests = [group for group in files if group[0].path.is_relative_to(TESTS)]
+    waiting = [group for group in tests if any(item.get_closest_marker("kafka") for item in group)]
+    computing = [group for group in tests if group not in waiting]
+    placed = [
+        *((number / len(computing), group) for number, group in enumerate(computing)),
+        *((0.8 * number / len(waiting), group) for number, group in enumerate(waiting)),
+    ]
+    placed.sort(key=lambda pair: pair[0])
+    rest = [group for group in files if group not in tests]
+    items[:] = [item for group in (*(group for _, group in placed), *rest) for item in group]
