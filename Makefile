@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --quiet --require-hashes --no-build-isolation
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help demo kafka test test-quick lint bench bench-kafka bench-statistics chaos lock clean
+.PHONY: help demo kafka test test-quick test-drawn lint bench bench-kafka bench-statistics chaos lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do \
@@ -34,6 +34,9 @@ test: $(VENV)/.dev ## every test, in three processes for two cores; ARGS="-k nam
 
 test-quick: $(VENV)/.dev ## the tests that need no broker and little time (below three minutes)
 	$(BIN)/python -m pytest -m "not slow and not kafka" -n 2 $(ARGS)
+
+test-drawn: $(VENV)/.dev ## all drawn histories of the simulated runs, of which `make test` takes about two thirds (quarter of an hour)
+	DRIFTLINE_SEEDS=all $(BIN)/python -m pytest -n 2 tests/simulation tests/kafka/test_processors.py $(ARGS)
 
 lint: $(VENV)/.dev ## format, style, types, and the spelling of the documents
 	$(BIN)/ruff format --check .

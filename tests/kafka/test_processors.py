@@ -282,7 +282,7 @@ def test_the_same_features_are_watched_live_and_in_a_replay(tmp_path: Path, seed
     assert unwatched.example in [rows.example for rows in told]
 
 
-@pytest.mark.parametrize("seed", quick_and_slow(range(50), 8))
+@pytest.mark.parametrize("seed", quick_and_slow(range(50), 8, in_ci=30))
 def test_the_tasks_emit_what_a_replay_of_their_log_emits(tmp_path: Path, seed: int) -> None:
     random = Random(seed)
     everything, commands, finish = (
@@ -304,7 +304,7 @@ def test_the_tasks_emit_what_a_replay_of_their_log_emits(tmp_path: Path, seed: i
     assert emitted_live(live, METRICS) or not finish
 
 
-@pytest.mark.parametrize("seed", quick_and_slow(range(40), 8))
+@pytest.mark.parametrize("seed", quick_and_slow(range(40), 8, in_ci=25))
 def test_windows_that_lack_lost_rows_are_marked_alike_live_and_in_a_replay(
     tmp_path: Path, seed: int
 ) -> None:
@@ -413,7 +413,7 @@ def test_windows_that_were_open_when_partials_were_lost_are_marked(
     )
 
 
-@pytest.mark.parametrize("seed", quick_and_slow(range(50), 8))
+@pytest.mark.parametrize("seed", quick_and_slow(range(50), 8, in_ci=30))
 def test_commands_of_recorded_history_take_effect_at_their_event_time(
     tmp_path: Path, seed: int
 ) -> None:

@@ -36,7 +36,7 @@ def differences_from_oracle(log: Path, out: Path, *, partitions: int) -> list[st
     return differences(log, out, joined, count(joined, settings), settings)
 
 
-@pytest.mark.parametrize("seed", quick_and_slow(SEEDS, 30))
+@pytest.mark.parametrize("seed", quick_and_slow(SEEDS, 30, in_ci=100))
 def test_pipeline_emits_the_integers_of_the_oracle(tmp_path: Path, seed: int) -> None:
     random = Random(seed)
     log, out = tmp_path / "log", tmp_path / "out"
@@ -69,7 +69,7 @@ def test_partitions_and_batches_change_no_byte_if_no_row_is_late(tmp_path: Path,
         )
 
 
-@pytest.mark.parametrize("seed", quick_and_slow(DRIFT_SEEDS, 4))
+@pytest.mark.parametrize("seed", quick_and_slow(DRIFT_SEEDS, 4, in_ci=20))
 def test_drift_has_the_shares_of_the_oracle(tmp_path: Path, seed: int) -> None:
     random = Random(seed)
     log, out = tmp_path / "log", tmp_path / "out"

@@ -16,7 +16,7 @@ SEEDS = range(300, 317)  # 17 histories x 6 kills
 TIMED_SEEDS = range(320, 324)
 
 
-@pytest.mark.parametrize("seed", quick_and_slow(SEEDS, 4))
+@pytest.mark.parametrize("seed", quick_and_slow(SEEDS, 4, in_ci=12))
 def test_kills_between_any_two_actions_change_no_byte(tmp_path: Path, seed: int) -> None:
     random = Random(seed)
     log = tmp_path / "log"

@@ -285,7 +285,7 @@ def _batch(log: History, before: tuple[int, int], after: tuple[int, int]) -> Bat
     return batch
 
 
-@pytest.mark.parametrize("block", quick_and_slow(range(60), 2))
+@pytest.mark.parametrize("block", quick_and_slow(range(60), 2, in_ci=30))
 def test_reading_order_of_the_topics_changes_no_count(block: int) -> None:
     for seed in range(20 * block, 20 * block + 20):
         log, random = history(seed), Random(seed)
