@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
 from driftline.agents.devbroker.broker import free_port
+from tests.forks import run_command
 
 PATIENCE_S = 120.0
 
@@ -38,36 +38,26 @@ class WorkerProcess:
         self._config = folder / f"{name}.toml"
         self._config.write_text(toml, encoding="utf-8")
         self._arguments = ["--state", str(folder / name), "--web-port", str(self.port), *arguments]
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ForkServerProcess | None = None
 
     def start(self) -> WorkerProcess:
         """Start it, without waiting."""
         environment = {key: value for key, value in os.environ.items() if key != "DRIFTLINE_BROKER"}
-        command = [
-            sys.executable,
-            "-m",
-            "driftline.agents.cli",
-            "worker",
-            "--config",
-            str(self._config),
-            *self._arguments,
-        ]
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, env=environment
-            )
+        words = ["worker", "--config", str(self._config), *self._arguments]
+        self._process = run_command(words, log=self.log, environment=environment)
         return self
 
     @property
     def pid(self) -> int:
         assert self._process is not None
+        assert self._process.pid is not None
         return self._process.pid
 
     @property
     def is_running(self) -> bool:
         """Whether the process has not ended."""
         assert self._process is not None
-        return self._process.poll() is None
+        return self._process.exitcode is None
 
     def get(self, path: str) -> tuple[int, str]:
         """Status and body of one of its pages; status 0 if it does not answer."""
@@ -100,8 +90,8 @@ class WorkerProcess:
         ends = time.monotonic() + PATIENCE_S
         while not condition():
             assert self._process is not None
-            assert self._process.poll() is None, (
-                f"the worker ended with {self._process.poll()}:\n{self.read_log()}"
+            assert self._process.exitcode is None, (
+                f"the worker ended with {self._process.exitcode}:\n{self.read_log()}"
             )
             assert time.monotonic() < ends, (
                 f"the worker {otherwise}: {self.readiness()}\n{self.read_log()}"
@@ -116,13 +106,15 @@ class WorkerProcess:
     def exit_code(self) -> int:
         """Wait for its end; returns its exit code."""
         assert self._process is not None
-        return self._process.wait(PATIENCE_S)
+        self._process.join(PATIENCE_S)
+        assert self._process.exitcode is not None, f"the worker still runs\n{self.read_log()}"
+        return self._process.exitcode
 
     def kill(self) -> None:
         """End it with kill -9, if it still runs."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(PATIENCE_S)
+            self._process.join(PATIENCE_S)
 
     def cpu_seconds(self) -> float:
         """Processor time of the process."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -15,10 +14,7 @@ from driftline.schemas.settings import Config
 from driftline.streams import pipeline
 from driftline.streams.measure.counts.labels import LabelReport
 from driftline.streams.stage import Batch, Record, State
-
-# Children are forked from a server that has imported everything and has opened no database.
-_forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload([__name__, "river.drift"])
+from tests.forks import FORKS
 
 
 def run(
@@ -55,7 +51,7 @@ def run_until_killed(log: Path, out: Path, *, partitions: int, batch: int, at: i
     """Run in a process that is killed with SIGKILL at action number `at`, from 1; False if the run
     ended before.
     """
-    child = _forks.Process(target=_run_and_die, args=(log, out, partitions, batch, at))
+    child = FORKS.Process(target=_run_and_die, args=(log, out, partitions, batch, at))
     child.start()
     child.join()
     if child.exitcode not in (0, -signal.SIGKILL):
@@ -65,7 +61,7 @@ def run_until_killed(log: Path, out: Path, *, partitions: int, batch: int, at: i
 
 def run_killed_after(log: Path, out: Path, *, partitions: int, batch: int, seconds: float) -> bool:
     """Run in a process that is killed after `seconds`; False if the run ended before."""
-    child = _forks.Process(
+    child = FORKS.Process(
         target=run, args=(log, out), kwargs={"partitions": partitions, "batch": batch}
     )
     child.start()
