@@ -4,8 +4,7 @@ exported topics.
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from driftline.agents.kafka.broker.topics import create
 from driftline.agents.kafka.tools.export import export
 from driftline.agents.kafka.tools.send_log import send_log
 from driftline.schemas.topics import REGISTRY_COMMANDS, TOPICS
+from tests.forks import run_command
 from tests.kafka.brokers import Names
 from tests.kafka.worker_process import WorkerProcess
 
@@ -79,14 +79,13 @@ def run_live(
 
 def finish(config: Path, workers: Sequence[WorkerProcess]) -> None:
     """Advance time to the end of the history, as a user does; the workers must run."""
-    command = [sys.executable, "-m", "driftline.agents.cli", "finish", "--config", str(config)]
-    finished = subprocess.run(
-        command, capture_output=True, text=True, timeout=FINISH_S, check=False
-    )
-    assert finished.returncode == 0, (
-        finished.stdout
-        + finished.stderr
-        + "".join(worker.read_log()[-2_000:] for worker in workers)
+    log = config.with_suffix(".finish.log")
+    finishing = run_command(["finish", "--config", str(config)], log=log, environment=os.environ)
+    finishing.join(FINISH_S)
+    code = finishing.exitcode
+    finishing.kill()
+    assert code == 0, log.read_text(encoding="utf-8") + "".join(
+        worker.read_log()[-2_000:] for worker in workers
     )
 
 
