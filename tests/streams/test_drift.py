@@ -19,7 +19,7 @@ from driftline.streams.drift.reference_groups import NumericGroups, counts_by_pa
 from driftline.streams.drift.tail_probabilities import chi_squared_tail, kolmogorov_tail
 from driftline.streams.summaries.numeric_bins import EMPTY, BinColumns, NumericSummary
 from driftline.streams.summaries.text_summary import StringSummary
-from tests.streams.summaries import merged
+from tests.streams.summaries import merged, summed
 
 KS, PSI = KolmogorovSmirnov(), PopulationStabilityIndex()
 
@@ -246,7 +246,7 @@ def alarm_rates(
                 *stream(rng, CURRENT_PANES, coefficient, daily, shift)[from_hour:],
             ],
         )
-        reference, current = merged(sides[0]), merged(sides[1])
+        reference, current = summed(sides[0]), summed(sides[1])
         counts = [counts_by_pane(reference, panes) for panes in sides]
         sizes[run] = [
             effective_size(side, period=24) if dependent else side.sum() for side in counts
