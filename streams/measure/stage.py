@@ -54,7 +54,7 @@ from driftline.streams.measure.facts.quiet_models import (
     quiet_decisions_until,
     quiet_traffic_until,
 )
-from driftline.streams.measure.facts.to_registry import RegistryReporter
+from driftline.streams.measure.facts.to_registry import RegistryReporter, TimeSpan
 from driftline.streams.measure.figures.completeness import Completeness
 from driftline.streams.measure.figures.losses import FORMAT as LOSSES_FORMAT
 from driftline.streams.measure.figures.losses import Losses
@@ -530,7 +530,7 @@ class Measure:
             records = by_model[model.number] = []
             plan = self._schedule.plan(model.config)
             smallest = [window for window in windows if window.job.due.window == plan.smallest.name]
-            if _note_traffic(model, smallest, plan.smallest.step_ms):
+            if self._note_traffic(model, smallest, plan.smallest.step_ms, state):
                 self._wake(model)
             records += self._builder.metric_records(model, windows, state, ended_ms=self._ended_ms)
             grain_ms = self._grain_ms(plan)
@@ -741,6 +741,30 @@ class Measure:
             else pane_ms
         )
 
+    def _note_traffic(
+        self, model: MeasuredModel, windows: Sequence[WindowCounts], step_ms: int, state: State
+    ) -> bool:
+        """Note the end of the last window with traffic of each version; whether one begins
+        again.
+        """
+        begins_again = False
+        for window in windows:
+            end_ms = window.job.due.end_ms
+            n_predictions = window.dense[:, COUNTER_CODES["predictions"]].tolist()
+            for (name, _), n in zip(window.series, n_predictions, strict=True):
+                version = model.facts.versions.get(name)
+                if not n or version is None:
+                    continue
+                version.last_ms = end_ms
+                step = TimeSpan(end_ms - step_ms, end_ms)
+                # A window may be longer than its step, and hold the rows of the time before.
+                if version.restarted_ms == NEVER_MS and self._reporter.has_rows(
+                    model, name, step, state
+                ):
+                    version.restarted_ms = step.start_ms
+                    begins_again = True
+        return begins_again
+
 
 def check_metrics(config: Config, known: Sequence[str]) -> None:
     """Reject names of metrics without a plug-in.
@@ -759,22 +783,6 @@ def check_metrics(config: Config, known: Sequence[str]) -> None:
                 raise ValueError(
                     f'{where}.metrics: "{name}" is no metric; known are {", ".join(known)}'
                 )
-
-
-def _note_traffic(model: MeasuredModel, windows: Sequence[WindowCounts], step_ms: int) -> bool:
-    """Note the end of the last window with traffic of each version; whether one begins again."""
-    begins_again = False
-    for window in windows:
-        n_predictions = window.dense[:, COUNTER_CODES["predictions"]].tolist()
-        for (name, _), n in zip(window.series, n_predictions, strict=True):
-            version = model.facts.versions.get(name)
-            if not n or version is None:
-                continue
-            version.last_ms = window.job.due.end_ms
-            if version.restarted_ms == NEVER_MS:
-                version.restarted_ms = window.job.due.end_ms - step_ms
-                begins_again = True
-    return begins_again
 
 
 def _groups(places: Sequence[int], models: Sequence[MeasuredModel]) -> Iterator[Sequence[int]]:

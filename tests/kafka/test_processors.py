@@ -21,7 +21,7 @@ from driftline.agents.kafka.stages.join import DEFERRED_MS
 from driftline.agents.kafka.tools.finish_protocol import Finish
 from driftline.schemas.config import load_config
 from driftline.schemas.decode import COMMAND_DECODERS, decode_predictions
-from driftline.schemas.settings import Config
+from driftline.schemas.settings import Config, ModelConfig
 from driftline.schemas.times import parse_time
 from driftline.schemas.topics import (
     ACTIONS,
@@ -70,12 +70,13 @@ AHEAD = (0, 0, 1, 7 * MINUTE, HOUR, 30 * HOUR, 3_000 * HOUR)
 
 
 def with_rules(config: Config, rules: tuple[dict[str, Any], ...]) -> Config:
-    models = {
-        name: msgspec.structs.replace(model, rules=(*model.rules, *rules))
-        for name, model in config.models.items()
-    }
-    defaults = msgspec.structs.replace(config.defaults, rules=(*config.defaults.rules, *rules))
-    return msgspec.structs.replace(config, models=models, defaults=defaults)
+    def extended(model: ModelConfig) -> ModelConfig:
+        # A detector reads the newest outcomes, which not every history counts.
+        fitting = (rule for rule in rules if model.last_n or rule["type"] != "page_hinkley")
+        return msgspec.structs.replace(model, rules=(*model.rules, *fitting))
+
+    models = {name: extended(model) for name, model in config.models.items()}
+    return msgspec.structs.replace(config, models=models, defaults=extended(config.defaults))
 
 
 def with_responses(config: Config) -> Config:

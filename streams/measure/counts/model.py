@@ -101,9 +101,12 @@ class StreamVersion(msgspec.Struct):
         """Where its rows begin, without a few long before all others."""
         return self.first_ms if self.restarted_ms is None else self.restarted_ms
 
-    def began_ms(self, end_ms: int) -> int:
-        """As `begin_ms`, for a window that ends at a time and holds rows."""
-        return self.begin_ms if self.begin_ms < end_ms else self.first_ms
+    def began_ms(self, end_ms: int, ended_ms: int | None) -> int:
+        """As `begin_ms`, for a window that ends at a time and holds rows, and a log whose last
+        prediction has the time `ended_ms`; misdated rows may lie after it.
+        """
+        until_ms = end_ms if ended_ms is None else min(end_ms, ended_ms + 1)
+        return self.begin_ms if self.begin_ms < until_ms else self.first_ms
 
 
 class ModelFacts(msgspec.Struct):

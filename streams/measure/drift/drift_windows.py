@@ -144,7 +144,7 @@ class DriftWindows:
             covered = covered_span(
                 due.start_ms,
                 due.end_ms,
-                began_ms=model.facts.versions[version].began_ms(due.end_ms),
+                began_ms=model.facts.versions[version].began_ms(due.end_ms, ended_ms),
                 ended_ms=ended_ms,
                 grain_ms=grain_ms,
             )

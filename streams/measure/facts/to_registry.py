@@ -27,7 +27,7 @@ from driftline.streams.measure.counts.gather import (
 )
 from driftline.streams.measure.counts.model import MeasuredModel, StreamVersion
 from driftline.streams.measure.counts.packed_key import counter_key
-from driftline.streams.measure.counts.panes import Panes
+from driftline.streams.measure.counts.panes import PaneRows, Panes
 from driftline.streams.measure.drift.profiles import (
     profile_to_plain,
     unwatched_of_reference,
@@ -188,14 +188,27 @@ class RegistryReporter:
         """Whether a span that begins with the first row holds nothing but a few misdated rows."""
         if _given_span(model, name) is not None or (name, ALL) not in model.series.names:
             return False
+        rows = self._prediction_rows(model, name, span, state)
+        pane_ms, n = rows.pane, int(rows.counts.sum())
+        burst_ms = (span.end_ms - span.start_ms) * BURST_SHARE
+        return not n or (n <= FEW_ROWS and int(pane_ms.max() - pane_ms.min()) < burst_ms)
+
+    def has_rows(self, model: MeasuredModel, name: str, span: TimeSpan, state: State) -> bool:
+        """Whether a version has predictions in a span."""
+        if (name, ALL) not in model.series.names:
+            return False
+        pane_ms = self._prediction_rows(model, name, span, state).pane
+        return bool(((pane_ms >= span.start_ms) & (pane_ms < span.end_ms)).any())
+
+    def _prediction_rows(
+        self, model: MeasuredModel, name: str, span: TimeSpan, state: State
+    ) -> PaneRows:
+        """The predictions of a version by pane, in the days of a span."""
         days_ms = model.days_with_counts(TRAFFIC, *span)
         rows = self._panes.rows(model.number, TRAFFIC, *days_ms, state)
         number = model.series.names.index((name, ALL))
-        predictions = counter_key(number, COUNT, COUNTER_CODES["predictions"])
-        is_prediction = rows.keys == predictions
-        pane_ms, n = rows.pane[is_prediction], int(rows.counts[is_prediction].sum())
-        burst_ms = (span.end_ms - span.start_ms) * BURST_SHARE
-        return not n or (n <= FEW_ROWS and int(pane_ms.max() - pane_ms.min()) < burst_ms)
+        mine = rows.keys == counter_key(number, COUNT, COUNTER_CODES["predictions"])
+        return PaneRows(rows.pane[mine], rows.keys[mine], rows.counts[mine])
 
     def baselines(
         self, models: Sequence[tuple[MeasuredModel, Sequence[str]]], now_ms: int, state: State

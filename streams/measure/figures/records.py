@@ -189,7 +189,7 @@ class RecordBuilder:
         share = covered_span(
             due.start_ms,
             due.end_ms,
-            began_ms=known.began_ms(due.end_ms),
+            began_ms=known.began_ms(due.end_ms, ended_ms),
             ended_ms=ended_ms,
             grain_ms=self._pane_ms,
         ).share
