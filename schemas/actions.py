@@ -1,8 +1,9 @@
 """What alerts lead to by themselves: the records of `actions`.
 
 Which action an alert leads to is configured under `responses` and decided by stage 4
-(`driftline.streams.registry.responses`). Changes of the registry are made there as well; every
-other action is for the serving side, which reads the topic.
+(`driftline.streams.registry.responses`). Changes of the registry are made there as well.
+`escalate` is for the notifier (`driftline.streams.notify`), every other action for the serving
+side; both read the topic.
 """
 
 from typing import Any, Literal

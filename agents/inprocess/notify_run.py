@@ -1,7 +1,7 @@
 """Sends the notifications of a finished run: what would have been told, and when by event time.
 
-The planner runs on event time over `alerts` and `registry-events` of the output folder. Every
-record of `notifications.jsonl` is on the disk before what follows from it: planned, then the
+The planner runs on event time over `alerts`, `actions` and `registry-events` of the output folder.
+Every record of `notifications.jsonl` is on the disk before what follows from it: planned, then the
 attempt, then its result. A stopped call is gone through again: what the file already says is not
 done twice, so that only a message whose result is missing is sent again, under its id.
 """
@@ -18,17 +18,19 @@ from driftline.agents.inprocess.run_identity import RunRefused, locked
 from driftline.agents.notify.channel import Channel, NotSent
 from driftline.agents.output_folder import read_records
 from driftline.agents.state.dict_state import MemoryState
+from driftline.schemas.actions import Action
 from driftline.schemas.notification_settings import NotificationSettings
 from driftline.schemas.notifications import Notification
 from driftline.schemas.results import Alert, RegistryEvent, decoder, encode
 from driftline.schemas.times import DAY_MS, parse_time
-from driftline.schemas.topics import ALERTS, NOTIFICATIONS, REGISTRY_EVENTS
+from driftline.schemas.topics import ACTIONS, ALERTS, NOTIFICATIONS, REGISTRY_EVENTS
 from driftline.streams.notify.planner import Planner
 
 AFTER_LAST_MS: Final = DAY_MS
 """How long event time goes on after the last record, for delays, escalations and digests."""
 ATTEMPTS: Final = 3
 LONGEST_PAUSE_S: Final = 60.0
+_Input = Alert | Action | RegistryEvent
 
 
 def notify_run(
@@ -69,14 +71,15 @@ def notify_run(
         return list(run.last.values())
 
 
-def _inputs(out: Path) -> list[tuple[int, Alert | RegistryEvent]]:
-    """Alerts and registry events by event time; those of one time in the order of their files."""
-    inputs: list[tuple[int, Alert | RegistryEvent]] = [
+def _inputs(out: Path) -> list[tuple[int, _Input]]:
+    """What comes in by event time: of one time registry events first, then alerts, then actions."""
+    inputs: list[tuple[int, _Input]] = [
         *(
             (parse_time(event.at), event)
             for event in read_records(out, REGISTRY_EVENTS, RegistryEvent)
         ),
         *((int(alert.at_ms), alert) for alert in read_records(out, ALERTS, Alert)),
+        *((int(action.at_ms), action) for action in read_records(out, ACTIONS, Action)),
     ]
     return sorted(inputs, key=lambda each: each[0])
 
@@ -154,10 +157,12 @@ class _Run:
             self._settle()
         self.now_ms = max(self.now_ms, until_ms)
 
-    def take(self, record: Alert | RegistryEvent) -> None:
+    def take(self, record: _Input) -> None:
         """A record comes in now."""
         if isinstance(record, Alert):
             self._planner.take_alerts([record], self.now_ms)
+        elif isinstance(record, Action):
+            self._planner.take_actions([record], self.now_ms)
         else:
             self._planner.take_events([record], self.now_ms)
         self._settle()

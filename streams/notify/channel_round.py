@@ -16,6 +16,7 @@ from driftline.streams.notify.calendar import is_quiet, quiet_end_ms
 from driftline.streams.notify.news import (
     Message,
     entries_for,
+    escalation_ms,
     highest,
     is_active,
     is_for,
@@ -23,6 +24,7 @@ from driftline.streams.notify.news import (
     is_open,
     is_over,
     news_of,
+    raised_to,
     rank,
     told_alerts,
 )
@@ -143,7 +145,9 @@ class ChannelRound:
             return
         entries = [entry for _, entry in entries_for(self._channel, group, view)]
         if planned.notification.kind == "escalation":
-            is_wanted = any(entry.escalates_ms is not None for entry in entries)
+            is_wanted = any(
+                escalation_ms(self._settings, self._channel, entry) is not None for entry in entries
+            )
         else:
             is_wanted = planned.may_have_been_sent or any(
                 is_active(entry.record) for entry in entries
@@ -210,12 +214,18 @@ class ChannelRound:
         self._mark(due.group, due.view, planned, is_closing=due.kind == "resolved")
 
     def _content(self, due: _Due) -> Content:
-        alerts = _by_severity(entry.record for entry in self._told(due.group, due.view).values())
+        told = self._told(due.group, due.view).values()
+        alerts = _by_severity(entry.record for entry in told)
+        responses = (
+            {raised.response for entry in told for raised in raised_to(self._channel, entry)}
+            if due.kind == "escalation"
+            else ()
+        )
         return Content(
             kind=due.kind,
             severity=_severity(alerts),
             title=texts.title_of(due.kind, alerts, is_repeat=due.is_repeat),
-            text=texts.text_of(alerts),
+            text=texts.text_of(alerts, sorted(responses)),
             group_key=due.group.key,
             alerts=alerts,
         )

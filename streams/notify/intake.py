@@ -1,9 +1,11 @@
-"""Takes records of alerts and of the registry into the planner's memory."""
+"""Takes records of alerts, of actions and of the registry into the planner's memory."""
 
 from __future__ import annotations
 
+from driftline.schemas.actions import Action
 from driftline.schemas.notification_settings import NotificationSettings
 from driftline.schemas.results import Alert, RegistryEvent
+from driftline.schemas.times import HOUR_MS
 from driftline.streams.notify.news import (
     is_active,
     is_for,
@@ -11,11 +13,22 @@ from driftline.streams.notify.news import (
     is_open,
     rank,
 )
-from driftline.streams.notify.stored import ChannelState, Day, Entry, Group, Memory
+from driftline.streams.notify.stored import (
+    ChannelState,
+    Day,
+    Early,
+    Entry,
+    Group,
+    Memory,
+    Raised,
+    View,
+)
 from driftline.streams.registry.command_params import SYSTEM
 
 MOST_KEPT = 100
 """Most alerts or events that are kept for one digest or notice; of the others the number is."""
+EARLY_KEPT_MS = HOUR_MS
+"""How long an escalation waits for the first record of its alert."""
 RECORDS = frozenset({"record_labels", "record_reference", "record_baseline"})
 """Commands that record what was learned about a version."""
 
@@ -43,10 +56,34 @@ class Intake:
             group = self._group(alert.group_id, now_ms)
             group.entries[alert.alert_id] = self._new_entry(alert, now_ms)
             self._group_of[alert.alert_id] = group.key
+            self._take_early(group, alert.alert_id, now_ms)
         else:
             return
         group.changed_ms = now_ms
         memory.change(Group, group.key)
+
+    def take_action(self, action: Action, now_ms: int) -> None:
+        """Take what an alert has led to: an escalation that is taken concerns the next level of the
+        alert, each id once.
+        """
+        if action.action != "escalate" or action.outcome != "taken":
+            return
+        key = self._group_of.get(action.alert_id)
+        group = self._memory.groups.get(key) if key is not None else None
+        if group is not None and action.alert_id in group.entries:
+            self._escalate(group, action.alert_id, action.action_id, action.response, now_ms)
+            return
+        # The topics are read side by side, so it may have come before its alert.
+        early = self._memory.early.setdefault(action.alert_id, Early(since_ms=now_ms))
+        early.responses[action.action_id] = action.response
+        self._memory.change(Early, action.alert_id)
+
+    def forget_early(self, now_ms: int) -> None:
+        """Forget escalations whose alert has not come."""
+        for alert_id, early in list(self._memory.early.items()):
+            if now_ms - early.since_ms >= EARLY_KEPT_MS:
+                del self._memory.early[alert_id]
+                self._memory.change(Early, alert_id)
 
     def take_event(self, event: RegistryEvent, now_ms: int) -> None:
         """Take a change of the registry. Rejected commands and dry runs are none, and what
@@ -77,6 +114,8 @@ class Intake:
         for group in self._memory.groups.values():
             for alert_id, entry in group.entries.items():
                 group.entries[alert_id] = self._new_entry(entry.record, now_ms)
+                for action_id, raised in entry.raised.items():
+                    self._escalate(group, alert_id, action_id, raised.response, now_ms)
             group.changed_ms = now_ms
             self._memory.change(Group, group.key)
 
@@ -116,6 +155,37 @@ class Intake:
         self._follow_escalation(entry, now_ms)
         if not is_open(alert):
             self._note_over(group, alert, entry, now_ms)
+
+    def _take_early(self, group: Group, alert_id: str, now_ms: int) -> None:
+        early = self._memory.early.pop(alert_id, None)
+        if early is not None:
+            self._memory.change(Early, alert_id)
+            for action_id, response in early.responses.items():
+                self._escalate(group, alert_id, action_id, response, now_ms)
+
+    def _escalate(
+        self, group: Group, alert_id: str, action_id: str, response: str, now_ms: int
+    ) -> None:
+        """Make an alert due now, for the first level too, and for the lowest one above all that
+        know it.
+        """
+        entry = group.entries[alert_id]
+        if action_id in entry.raised or not is_open(entry.record):
+            return
+        reached = [1, *(each.level for each in entry.raised.values())]
+        reached += [
+            channel.level
+            for channel in self._settings.channels
+            if alert_id in group.views.get(channel.name, View()).known
+        ]
+        above = [
+            channel.level
+            for channel in self._settings.channels
+            if channel.level > max(reached) and is_for(channel, entry.record)
+        ]
+        entry.raised[action_id] = Raised(min(above, default=0), now_ms, response)
+        entry.ready_ms, entry.due_ms = min(entry.ready_ms, now_ms), min(entry.due_ms, now_ms)
+        self._memory.change(Group, group.key)
 
     def _follow_escalation(self, entry: Entry, now_ms: int) -> None:
         alert = entry.record

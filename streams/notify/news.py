@@ -12,7 +12,7 @@ from driftline.schemas.notification_settings import (
     Severity,
 )
 from driftline.schemas.results import Alert
-from driftline.streams.notify.stored import Entry, Group, View
+from driftline.streams.notify.stored import Entry, Group, Raised, View
 
 NOTIFIER = "driftline-notifier"
 """Model name of the alerts about channels."""
@@ -131,13 +131,31 @@ def news_of(
             if view.told != "no" or channel.level == 1:
                 kind: Message = "firing" if view.told == "no" else "update"
                 found.append(News(max(entry.due_ms, entry.since_ms), kind, alert.severity))
-            elif entry.escalates_ms is not None:
-                at_ms = entry.escalates_ms + (channel.level - 1) * settings.escalate_after_ms
+            elif (at_ms := escalation_ms(settings, channel, entry)) is not None:
                 found.append(News(at_ms, "escalation", alert.severity))
         elif view.told != "no" and settings.repeat_ms and alert.acknowledged is None:
             at_ms = max(view.last_ms + settings.repeat_ms, entry.since_ms)
             found.append(News(at_ms, "update", alert.severity, is_repeat=True))
     return found
+
+
+def escalation_ms(
+    settings: NotificationSettings, channel: ChannelSettings, entry: Entry
+) -> int | None:
+    """When an alert that nobody acknowledges is told to a level above the first: some time after
+    the level below, or at once where a response escalates it; None if it is not.
+    """
+    times_ms = []
+    if entry.escalates_ms is not None:
+        times_ms.append(entry.escalates_ms + (channel.level - 1) * settings.escalate_after_ms)
+    if is_active(entry.record) and entry.record.acknowledged is None:
+        times_ms += [max(each.at_ms, entry.since_ms) for each in raised_to(channel, entry)]
+    return min(times_ms, default=None)
+
+
+def raised_to(channel: ChannelSettings, entry: Entry) -> list[Raised]:
+    """The escalations of an alert by responses that are for a channel."""
+    return [each for each in entry.raised.values() if each.level >= channel.level]
 
 
 def _matches(patterns: tuple[str, ...], name: str) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from driftline.schemas.actions import Action
 from driftline.schemas.notification_settings import NotificationSettings
 from driftline.schemas.notifications import Notification
 from driftline.schemas.results import Alert, RegistryEvent
@@ -43,10 +44,10 @@ class Pending(msgspec.Struct, frozen=True):
 class Planner:
     """Decides what is sent.
 
-    A driver works in rounds: it calls `take_alerts`, `take_events`, `delivered` and `not_delivered`
-    for what came in, then `due`, commits the changes of the state with what `due` and `raised` have
-    returned, and only then sends what `to_send` returns. After a failed commit it makes a new
-    planner on the committed state.
+    A driver works in rounds: it calls `take_alerts`, `take_actions`, `take_events`, `delivered` and
+    `not_delivered` for what came in, then `due`, commits the changes of the state with what `due`
+    and `raised` have returned, and only then sends what `to_send` returns. After a failed commit it
+    makes a new planner on the committed state.
 
     Parameters
     ----------
@@ -97,6 +98,14 @@ class Planner:
                 self._intake.take_alert(alert, now_ms)
         self._tidy()
 
+    def take_actions(self, actions: Sequence[Action], now_ms: int) -> None:
+        """Take records of `actions`, in their order: an alert that is escalated is told at once to
+        the next level. One that comes before its alert waits for it.
+        """
+        for action in actions:
+            self._intake.take_action(action, now_ms)
+        self._tidy()
+
     def take_events(self, events: Sequence[RegistryEvent], now_ms: int) -> None:
         """Take records of `registry-events`, in their order."""
         for event in events:
@@ -109,6 +118,7 @@ class Planner:
         """
         self._now_ms = now_ms
         self._forget_channels(now_ms)
+        self._intake.forget_early(now_ms)
         if self.is_started:
             self._plan_daily_digest(now_ms)
             for each in self._rounds():

@@ -1,7 +1,8 @@
 """State of the planner: MessagePack with a format number.
 
-One key per group of alerts, per notification without result and per channel, one for the day, and
-one that names the others. All of it is in memory; what a call changed is written at its end.
+One key per group of alerts, per notification without result, per channel and per alert that is
+escalated before it is known, one for the day, and one that names the others. All of it is in
+memory; what a call changed is written at its end.
 """
 
 from __future__ import annotations
@@ -16,11 +17,27 @@ from driftline.schemas.results import Alert, RegistryEvent
 from driftline.schemas.times import EpochMs
 from driftline.streams.stage import State
 
-STATE_FORMAT = 1
+STATE_FORMAT = 2
 """Raise it with every change of a stored struct."""
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 _encode = msgspec.msgpack.Encoder(enc_hook=int).encode
+
+
+class Raised(msgspec.Struct):
+    """An escalation of an alert by a response.
+
+    Attributes
+    ----------
+    level
+        The level to which it led; 0 if all levels knew the alert.
+    response
+        Name of the response.
+    """
+
+    level: int
+    at_ms: int
+    response: str
 
 
 class Entry(msgspec.Struct):
@@ -41,6 +58,8 @@ class Entry(msgspec.Struct):
     escalates_ms
         Since when level 1 has known it as an alert that is told to further levels; None if it is
         not.
+    raised
+        Escalations by responses, by the id of the action.
     """
 
     record: Alert
@@ -49,6 +68,22 @@ class Entry(msgspec.Struct):
     since_ms: int
     news: int = 1
     escalates_ms: int | None = None
+    raised: dict[str, Raised] = {}
+
+
+class Early(msgspec.Struct):
+    """Escalations of an alert whose record has not been read yet.
+
+    Attributes
+    ----------
+    since_ms
+        When the first one was read.
+    responses
+        Name of the response by the id of the action.
+    """
+
+    since_ms: int
+    responses: dict[str, str] = {}
 
 
 class View(msgspec.Struct, omit_defaults=True):
@@ -172,6 +207,7 @@ class _Index(msgspec.Struct, omit_defaults=True):
     groups: list[str] = []
     planned: list[str] = []
     channels: list[str] = []
+    early: list[str] = []
 
 
 class Memory:
@@ -179,8 +215,8 @@ class Memory:
 
     Attributes
     ----------
-    groups, planned, channels
-        By group key, by notification id, by name.
+    groups, planned, channels, early
+        By group key, by notification id, by name, by alert id.
     started_ms
         When the planner was started; None before.
     n_planned
@@ -200,6 +236,7 @@ class Memory:
         self.groups = self._load_all(Group, index.groups)
         self.planned = self._load_all(Planned, index.planned)
         self.channels = self._load_all(ChannelState, index.channels)
+        self.early = self._load_all(Early, index.early)
         self._changed: dict[tuple[type[msgspec.Struct], str], None] = {}
 
     def change(self, kind: type[msgspec.Struct], name: str = "") -> None:
@@ -221,6 +258,7 @@ class Memory:
             Group: self.groups,
             Planned: self.planned,
             ChannelState: self.channels,
+            Early: self.early,
             Day: {"": self.day},
         }
         for kind, name in self._changed:
@@ -233,6 +271,7 @@ class Memory:
             groups=list(self.groups),
             planned=list(self.planned),
             channels=list(self.channels),
+            early=list(self.early),
         )
         self._write(_Index, "", index)
 

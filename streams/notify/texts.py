@@ -59,9 +59,16 @@ def title_of(kind: NotificationKind, alerts: Sequence[Alert], *, is_repeat: bool
     return one_line(f"{begin}: {_name(first)}{more}")
 
 
-def text_of(alerts: Sequence[Alert]) -> str:
-    """Text about a group: of each alert what happened, since when, and what to look at next."""
-    told = [_about(alert) for alert in alerts[:MAX_TOLD]]
+def text_of(alerts: Sequence[Alert], responses: Sequence[str] = ()) -> str:
+    """Text about a group: of each alert what happened, since when, and what to look at next.
+
+    Parameters
+    ----------
+    responses
+        Names of the responses that have escalated it.
+    """
+    told = [f"Escalated by itself, as the response {_unbroken(name)} says." for name in responses]
+    told += [_about(alert) for alert in alerts[:MAX_TOLD]]
     if len(alerts) > MAX_TOLD:
         told.append(f"And {len(alerts) - MAX_TOLD} more alerts: driftline alerts list")
     return "\n\n".join(told)

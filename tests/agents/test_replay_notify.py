@@ -63,6 +63,22 @@ def tables(**notifications: Any) -> dict[str, Any]:
     }
 
 
+def test_response_escalates_in_a_replay_at_the_time_of_its_alert(tmp_path: Path) -> None:
+    levels = {"ops": {"type": "log"}, "boss": {"type": "log", "level": 2}}
+    settings = tables(channels=levels, escalate_after="10h")
+    response = {"rule": "low", "action": "escalate", "dry_run": False}
+    settings["defaults"]["responses"] = [response]
+    results = driftline.replay(*rows(), settings, tmp_path / "out", notify=True)
+    (fired,) = [each for each in results.alerts if each["change"] == "firing"]
+    records = (tmp_path / "out" / "notifications.jsonl").read_text().splitlines()
+    planned = {
+        (each["channel"], each["kind"]): each["planned_at"]
+        for each in map(json.loads, records)
+        if each["kind"] in ("firing", "escalation")
+    }
+    assert planned == {("ops", "firing"): fired["at"], ("boss", "escalation"): fired["at"]}
+
+
 def test_receiver_gets_each_message_of_a_log_once_and_a_plain_replay_sends_nothing(
     tmp_path: Path,
 ) -> None:

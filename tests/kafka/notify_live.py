@@ -18,10 +18,11 @@ import msgspec
 from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.ranges import offset_ranges, read_records
 from driftline.agents.kafka.broker.wire import WireEncoder
+from driftline.schemas.actions import Action
 from driftline.schemas.notifications import Notification
 from driftline.schemas.results import Alert, decoder
 from driftline.schemas.times import EpochMs
-from driftline.schemas.topics import ALERTS, NOTIFICATIONS
+from driftline.schemas.topics import ACTIONS, ALERTS, NOTIFICATIONS
 from driftline.streams.stage import Record
 
 KAFKA = 'input_partitions = 2\npartitions = 2\nsession_timeout = "6s"\nstatic_member = "one"'
@@ -68,14 +69,35 @@ def resolved(alert: Alert) -> Alert:
     )
 
 
-def write(connection: Connection, alerts: Sequence[Alert]) -> None:
-    """Write records to `alerts`, to the partitions of their models."""
+def escalation(alert: Alert, response: str = "call") -> Action:
+    """A response that escalates it."""
+    return Action(
+        action_id=f"{alert.alert_id}/{response}",
+        action="escalate",
+        response=response,
+        model_name=alert.model_name,
+        model_version=alert.model_version,
+        segment=alert.segment,
+        rule=alert.rule,
+        alert_id=alert.alert_id,
+        severity=alert.severity,
+        outcome="taken",
+        dry_run=False,
+        at_ms=alert.at_ms,
+        reason=alert.summary,
+    )
+
+
+def write(connection: Connection, records: Sequence[Alert | Action]) -> None:
+    """Write records to `alerts` and `actions`, to the partitions of their models."""
     settings = connection.settings
     encoder = WireEncoder(settings.app, settings.partitions)
     producer = connection.producer()
-    for out in encoder.events([Record(ALERTS, alert) for alert in alerts]):
+    for out in encoder.events(
+        [Record(ALERTS if isinstance(each, Alert) else ACTIONS, each) for each in records]
+    ):
         assert out.partition is not None
-        name, headers = connection.name(ALERTS), list(out.headers)
+        name, headers = connection.name(out.topic), list(out.headers)
         producer.produce(name, out.value, out.key, out.partition, headers=headers)  # type: ignore[arg-type]
     assert producer.flush(30) == 0
 

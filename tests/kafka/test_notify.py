@@ -27,6 +27,7 @@ from tests.kafka.notify_live import (
     KAFKA,
     Inbox,
     channels,
+    escalation,
     eventually,
     firing,
     inbox,
@@ -135,6 +136,34 @@ def test_nobody_acknowledges_so_the_next_level_is_told(names: Names, tmp_path: P
             write(connection, [firing("left alone", severity="critical")])
             got(own, "/boss", "escalation")
             got(own, "/ops", "firing")
+
+
+def test_response_escalates_to_the_next_level_once_through_a_kill(
+    names: Names, tmp_path: Path
+) -> None:
+    with inbox() as own:
+        more = 'level = 2\nmin_severity = "warning"\n'
+        text = channels({"ops": own.url("/ops")}) + (
+            f'[notifications.channels.boss]\ntype = "webhook"\n{more}'
+            f'url = "{own.url("/boss")}"\nallow_private = true\n'
+        )
+        with worker_of(names, tmp_path, text) as (worker, connection):
+            early = firing("early", severity="warning", model="m3")
+            write(connection, [escalation(early)])
+            alert = firing("f1_low", severity="error")
+            write(connection, [alert, escalation(alert)])
+            got(own, "/boss", "escalation")
+            got(own, "/ops", "firing")
+            worker.kill()
+            worker.start().until_ready()
+            write(connection, [escalation(alert), early])
+            got(own, "/boss", "escalation", "escalation")
+            got(own, "/ops", "firing", "firing")
+            write(connection, [resolved(alert)])
+            got(own, "/boss", "escalation", "escalation", "resolved")
+    groups = [each["group_key"] for each in own.taken["/boss"].values()]
+    assert groups == ["f1_low", "early", "f1_low"]
+    assert own.changed == []
 
 
 def test_slow_channel_does_not_hold_up_another(names: Names, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from driftline.agents.state.dict_state import MemoryState
+from driftline.schemas.actions import Action
 from driftline.schemas.notification_settings import NotificationSettings, read_notifications
 from driftline.schemas.notifications import Notification
 from driftline.schemas.results import Acknowledgement, Alert, RegistryEvent
@@ -79,6 +80,28 @@ def event(name: str = "promote", **fields: Any) -> RegistryEvent:
     )
 
 
+def action(of: Alert, name: str = "call", **fields: Any) -> Action:
+    """A response that escalates an alert."""
+    return Action(
+        **{
+            "action_id": f"{of.alert_id}/{name}",
+            "action": "escalate",
+            "response": name,
+            "model_name": of.model_name,
+            "model_version": of.model_version,
+            "segment": of.segment,
+            "rule": of.rule,
+            "alert_id": of.alert_id,
+            "severity": of.severity,
+            "outcome": "taken",
+            "dry_run": False,
+            "at_ms": of.at_ms,
+            "reason": of.summary,
+        }
+        | fields
+    )
+
+
 class Desk:
     """A planner, its state, the clock, and all that was sent.
 
@@ -127,6 +150,11 @@ class Desk:
     def take(self, *alerts: Alert) -> None:
         """Alerts come in now."""
         self.planner.take_alerts(alerts, self.now_ms)
+        self.settle()
+
+    def take_actions(self, *actions: Action) -> None:
+        """Actions come in now."""
+        self.planner.take_actions(actions, self.now_ms)
         self.settle()
 
     def take_events(self, *events: RegistryEvent) -> None:

@@ -67,6 +67,8 @@ class Reference:
     rules: Rules
     receivers: list[Receiver]
     records: list[tuple[float, Alert]] = field(default_factory=list)
+    asked: dict[str, tuple[float, str]] = field(default_factory=dict)
+    raises: dict[str, tuple[int, float, str, int]] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)
     held: list[tuple[str, str]] = field(default_factory=list)
     over: list[tuple[str, str]] = field(default_factory=list)
@@ -93,7 +95,10 @@ class Reference:
         """News, when the newest are due, since when it is active, since when it escalates."""
         news, ready, due, since, base = 0, 0.0, 0.0, 0.0, None
         before: Alert | None = None
-        for at, alert in self.records:
+        for number, (at, alert) in enumerate(self.records):
+            for after, asked_at, of, _ in self.raises.values():
+                if (after, of) == (number, name):
+                    ready, due = min(ready, asked_at), min(due, asked_at)
             if alert.alert_id != name:
                 continue
             delay = self.rules.delay[alert.severity]
@@ -112,6 +117,9 @@ class Reference:
             elif base is None:
                 base = max(at, due)
             before = alert
+        for after, asked_at, of, _ in self.raises.values():
+            if (after, of) == (len(self.records), name):
+                ready, due = min(ready, asked_at), min(due, asked_at)
         return {"news": news, "ready": ready, "due": due, "since": since, "base": base}
 
     # What a channel knows of a group.
@@ -178,14 +186,26 @@ class Reference:
                     found.append((at, "update", alert.severity))
                 elif receiver.level == 1:
                     found.append((at, "firing", alert.severity))
-                elif story["base"] is not None:
-                    after = (receiver.level - 1) * self.rules.escalate_after
-                    found.append((story["base"] + after, "escalation", alert.severity))
+                else:
+                    starts = self.escalations(receiver, name)
+                    found += [(min(starts), "escalation", alert.severity)] if starts else []
             elif told != "no" and self.rules.repeat and alert.acknowledged is None:
                 last = self.last_told(receiver.name, group)
                 again = max(last + self.rules.repeat, story["since"])
                 found.append((again, "repeat", alert.severity))
         return [each for each in found if each[0] <= now]
+
+    def escalations(self, receiver: Receiver, name: str) -> list[float]:
+        """When a level above the first may be told of an alert: by time, and by responses."""
+        alert, story = self.newest(name), self.story(name)
+        starts: list[float] = []
+        if story["base"] is not None:
+            starts.append(story["base"] + (receiver.level - 1) * self.rules.escalate_after)
+        if is_active(alert) and alert.acknowledged is None:
+            for _, at, of, level in self.raises.values():
+                if of == name and level >= receiver.level:
+                    starts.append(max(at, story["since"]))
+        return starts
 
     def last_told(self, channel: str, group: str) -> float:
         mine = [each for each in self.messages if each.channel == channel]
@@ -225,8 +245,35 @@ class Reference:
                     and self.concerns(receiver, alert)
                 ):
                     self.over.append((receiver.name, alert.alert_id))
+        is_new = not any(each.alert_id == alert.alert_id for _, each in self.records)
         self.records.append((now, alert))
+        for key, (at, name) in self.asked.items():
+            if is_new and name == alert.alert_id and now - at < 3600:
+                self.escalate(key, now)
         self.tidy()
+
+    def take_action(self, key: str, name: str, now: float) -> None:
+        if key not in self.asked:
+            self.asked[key] = now, name
+            if any(alert.alert_id == name for _, alert in self.records):
+                self.escalate(key, now)
+
+    def escalate(self, key: str, now: float) -> None:
+        """To the lowest level above those that know the alert or were named for it."""
+        name = self.asked[key][1]
+        alert = self.newest(name)
+        if not is_open(alert):
+            return
+        reached = max([1, *(level for _, _, of, level in self.raises.values() if of == name)])
+        for receiver in self.receivers:
+            if name in self.view(receiver.name, alert.group_id)[1]:
+                reached = max(reached, receiver.level)
+        above = [
+            receiver.level
+            for receiver in self.receivers
+            if receiver.level > reached and self.concerns(receiver, alert)
+        ]
+        self.raises[key] = len(self.records), now, name, min([*above, 99]) % 99
 
     def take_event(self, now: float) -> None:
         for receiver in self.receivers:
@@ -245,7 +292,7 @@ class Reference:
             return
         names = self.about(receiver, group, known)
         if message.kind == "escalation":
-            wanted = any(self.story(name)["base"] is not None for name in names)
+            wanted = any(self.escalations(receiver, name) for name in names)
         else:
             wanted = message.attempted or any(is_active(self.newest(name)) for name in names)
         if self.is_over(receiver, group, known) or (told == "no" and not wanted):

@@ -22,7 +22,7 @@ from driftline.schemas.notifications import Notification
 from driftline.schemas.results import Alert
 from driftline.streams.notify.planner import Planner
 from driftline.streams.notify.stored import Memory
-from tests.streams.notify_calls import START_MS, alert, changed, event
+from tests.streams.notify_calls import START_MS, action, alert, changed, event
 from tests.streams.notify_reference import Message, Receiver, Reference, Rules, is_open
 
 TICK = 10
@@ -30,6 +30,7 @@ RECEIVERS = [
     Receiver("ops", 1, "warning", None),
     Receiver("one", 1, "error", "rule_0"),
     Receiver("boss", 2, "warning", None),
+    Receiver("top", 3, "error", None),
 ]
 SEVERITIES = ("warning", "error", "critical")
 
@@ -153,6 +154,16 @@ class Histories(RuleBasedStateMachine):
     def change_and_wait(self, number: int, choice: int) -> None:
         self.change(number, choice, False)
         self.wait(1, ("sent",))
+
+    @rule(number=st.integers(0, 3), key=st.integers(0, 1))
+    def escalate(self, number: int, key: int) -> None:
+        """A response escalates one of the newest alerts, or the next one before it is known."""
+        named = alert(f"a{max(0, len(self.alerts) - number)}")
+        taken = action(named, f"response {key}")
+        self.plan(
+            lambda planner: planner.take_actions([taken], self.now_ms),
+            lambda: self.reference.take_action(taken.action_id, named.alert_id, self.now),
+        )
 
     @precondition(lambda self: len(self.reference.events) < 3)
     @rule()
@@ -321,6 +332,9 @@ class Histories(RuleBasedStateMachine):
         self.wait(150, ("sent",))
         memory = Memory(self.state)
         assert (memory.groups, memory.planned) == ({}, {})
+        assert all(
+            START_MS + self.now * 1000 - e.since_ms < 3_600_000 for e in memory.early.values()
+        )
         assert self.planner.next_ms() is None
         self.check_order()
 

@@ -9,7 +9,7 @@ import pytest
 from driftline.agents.state.dict_state import MemoryState
 from driftline.streams.notify.planner import STATE_FORMAT, Planner
 from driftline.streams.notify.stored import Memory
-from tests.streams.notify_calls import START_MS, Desk, alert, changed, event, settings
+from tests.streams.notify_calls import START_MS, Desk, action, alert, changed, event, settings
 
 TWO_LEVELS = {"ops": {"type": "log"}, "boss": {"type": "log", "level": 2}}
 TWO = {"ops": {"type": "log"}, "chat": {"type": "log"}}
@@ -155,6 +155,95 @@ def test_escalation_that_waits_for_its_channel_is_dropped_when_acknowledged() ->
     desk.wait(3600)
     assert desk.outcomes()["boss escalation"] == "dropped"
     assert len([each for _, each in desk.tried[tries:] if each.kind == "escalation"]) == 0
+
+
+def test_response_escalates_a_warning_to_both_levels_at_once_and_each_id_once() -> None:
+    channels = TWO_LEVELS | {"top": {"type": "log", "level": 3, "min_severity": "warning"}}
+    channels["boss"] = channels["boss"] | {"min_severity": "warning"}
+    desk, bad = Desk(settings(channels)), alert("a", "warning")
+    desk.take(bad)
+    desk.wait(7)
+    desk.take_actions(action(bad))
+    desk.wait(5)
+    desk.take_actions(action(bad))
+    desk.wait(3600)
+    assert desk.told("ops") == [(7, "firing", ["a"])]
+    assert desk.told("boss") == [(7, "escalation", ["a"])]
+    assert desk.told("top") == []
+    assert "Escalated by itself, as the response call says." in desk.sent[1][1].text
+    desk.take_actions(action(bad, "again"))
+    assert desk.told("top") == [(3612, "escalation", ["a"])]
+    desk.take(changed(bad, "resolved"))
+    assert [each[1] for each in desk.told()[-3:]] == ["resolved"] * 3
+
+
+def test_escalation_goes_on_from_the_level_that_was_told_by_time() -> None:
+    channels = TWO_LEVELS | {"top": {"type": "log", "level": 3}}
+    desk, bad = Desk(settings(channels)), alert("a")
+    desk.take(bad)
+    desk.wait(400)
+    desk.take_actions(action(bad))
+    assert desk.told("boss") == [(310, "escalation", ["a"])]
+    assert desk.told("top") == [(400, "escalation", ["a"])]
+    assert "Escalated by itself" not in desk.sent[1][1].text
+    desk.take_actions(action(bad, "nobody is left"))
+    desk.wait(3600)
+    assert len(desk.sent) == 3
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(3599, [(3599, "escalation", ["a"])]), (3600, [])])
+def test_escalation_that_is_read_before_its_alert_waits_an_hour_for_it(
+    seconds: int, told: list[tuple[int, str, list[str]]]
+) -> None:
+    desk, bad = Desk(settings(TWO_LEVELS)), alert("a", "error")
+    desk.take_actions(action(bad))
+    desk.wait(seconds)
+    desk.crash()
+    desk.take(bad)
+    desk.wait(60)
+    assert desk.told("boss") == told
+    assert Memory(desk.state).early == {}
+
+
+def test_escalation_of_an_acknowledged_or_silenced_alert_is_told_when_that_ends() -> None:
+    desk = Desk(settings(TWO_LEVELS))
+    taken = changed(alert("taken", "error"), "acknowledged")
+    quiet = changed(alert("quiet", "error"), "silenced")
+    desk.take(taken, quiet)
+    desk.take_actions(action(taken), action(quiet))
+    desk.wait(100)
+    assert desk.told("boss") == []
+    desk.take(changed(taken, "unacknowledged"))
+    desk.wait(100)
+    desk.take(changed(quiet, "unsilenced"))
+    assert desk.told("boss") == [(100, "escalation", ["taken"]), (200, "escalation", ["quiet"])]
+
+
+def test_dry_runs_other_actions_and_escalations_of_resolved_alerts_tell_nothing() -> None:
+    desk, bad, over = Desk(settings(TWO_LEVELS)), alert("a", "error"), alert("over", "error")
+    desk.take(bad, over)
+    desk.wait(60)
+    desk.take(changed(over, "resolved"))
+    desk.take_actions(
+        action(bad, "try", outcome="dry_run", dry_run=True),
+        action(bad, "late", outcome="cool_down"),
+        action(bad, "other", action="clear_cache"),
+        action(over),
+    )
+    desk.wait(7200)
+    assert desk.told("boss") == []
+
+
+def test_escalation_from_before_the_first_start_is_told_if_its_alert_is_open() -> None:
+    desk, bad, over = Desk(settings(TWO_LEVELS), start=False), alert("a", "error"), alert("over")
+    desk.take(bad, over)
+    desk.take_actions(action(bad), action(over))
+    desk.take(changed(over, "resolved"))
+    desk.wait(60)
+    desk.planner.start(desk.now_ms)
+    desk.settle()
+    desk.wait(60)
+    assert desk.told() == [(60, "firing", ["a"]), (60, "escalation", ["a"])]
 
 
 def test_repeat_until_acknowledged() -> None:
@@ -587,7 +676,7 @@ def test_state_of_another_format_is_refused() -> None:
     for key, value in state.values.items():
         assert value[1] == STATE_FORMAT
         state.values[key] = value[:1] + bytes([STATE_FORMAT + 1]) + value[2:]
-    with pytest.raises(ValueError, match="format 2, needed 1"):
+    with pytest.raises(ValueError, match=f"format {STATE_FORMAT + 1}, needed {STATE_FORMAT}"):
         Planner(settings(), state)
 
 

@@ -9,8 +9,9 @@ their prediction ids as keys. It reads all partitions at once, so only one worke
 (`driftline.agents.kafka.rekey`): the one that has the first partition of stage 1.
 
 `notify` runs no stage either. Where channels are configured, it tells people about alerts and about
-changes of the registry (`driftline.agents.kafka.notify`). It reads all partitions at once too; the
-worker that has the first partition of stages 2 to 4 runs it.
+changes of the registry, and escalates the alerts that a response says to
+(`driftline.agents.kafka.notify`). It reads all partitions at once too; the worker that has the
+first partition of stages 2 to 4 runs it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Final
 
 from driftline.schemas.settings import Config
 from driftline.schemas.topics import (
+    ACTIONS,
     ALERTS,
     COMMANDS,
     JOINED,
@@ -42,7 +44,7 @@ INPUTS: Final = {
     JOIN: JOINED,
     DOWNSTREAM: (WINDOW_PARTIALS, *COMMANDS),
     REKEY: tuple(SOURCES.values()),
-    NOTIFY: (ALERTS, REGISTRY_EVENTS),
+    NOTIFY: (ALERTS, ACTIONS, REGISTRY_EVENTS),
 }
 """Input topics of each kind of task, without prefix."""
 

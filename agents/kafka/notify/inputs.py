@@ -1,9 +1,9 @@
-"""Reads the alerts and the registry's events of this program from all partitions."""
+"""Reads the alerts, the actions and the registry's events of this program from all partitions."""
 
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
@@ -16,8 +16,9 @@ from driftline.agents.kafka.broker.ranges import (
     may_be_of,
 )
 from driftline.agents.kafka.notify.positions import InputOffsets
+from driftline.schemas.actions import Action
 from driftline.schemas.results import Alert, RegistryEvent, decoder
-from driftline.schemas.topics import ALERTS, REGISTRY_EVENTS
+from driftline.schemas.topics import ACTIONS, ALERTS, REGISTRY_EVENTS
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +26,17 @@ MOST_RECORDS: Final = 5_000
 """Records of one read."""
 _DECODE: Final[dict[str, Any]] = {
     ALERTS: decoder(Alert).decode,
+    ACTIONS: decoder(Action).decode,
     REGISTRY_EVENTS: decoder(RegistryEvent).decode,
 }
+
+
+class Taken(NamedTuple):
+    """Records of one read."""
+
+    alerts: list[Alert]
+    actions: list[Action]
+    events: list[RegistryEvent]
 
 
 class NotifyInputs:
@@ -57,7 +67,7 @@ class NotifyInputs:
             enable_metrics_push=False,
         )
 
-    def read(self, seconds: float) -> tuple[list[Alert], list[RegistryEvent]]:
+    def read(self, seconds: float) -> Taken:
         """What came within some seconds; records of one model are in their order.
 
         Raises
@@ -65,7 +75,7 @@ class NotifyInputs:
         BrokerError, KafkaException
             If the broker does not give the records.
         """
-        taken: dict[str, list[Any]] = {ALERTS: [], REGISTRY_EVENTS: []}
+        taken: dict[str, list[Any]] = {topic: [] for topic in _DECODE}
         for message in self._reader.consume(MOST_RECORDS, seconds):
             error, offset = message.error(), message.offset() or 0
             is_end = error is not None and error.code() == KafkaError._PARTITION_EOF
@@ -87,7 +97,7 @@ class NotifyInputs:
                 self._offsets.next[place] = offset + 1
                 if (value := self._decoded(topic, message)) is not None:
                     taken[topic].append(value)
-        return taken[ALERTS], taken[REGISTRY_EVENTS]
+        return Taken(taken[ALERTS], taken[ACTIONS], taken[REGISTRY_EVENTS])
 
     def close(self) -> None:
         """Close the consumer."""

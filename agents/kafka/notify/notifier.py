@@ -1,11 +1,11 @@
 """Tells people about alerts and about changes of the registry (`[notifications]`).
 
-One worker reads all partitions of `alerts` and `registry-events`. `driftline.streams.notify`
-decides what is sent; this is its driver. A transaction holds positions, changed state
-(`changelog.py`) and a record of `notifications` for each notification whose status changed. A
-notification is sent after the commit of its plan, on another thread (`sender.py`), and the result
-is part of the next transaction. So after a crash, what was planned and has no result is sent again,
-under the same id.
+One worker reads all partitions of `alerts`, `actions` and `registry-events`.
+`driftline.streams.notify` decides what is sent; this is its driver. A transaction holds positions,
+changed state (`changelog.py`) and a record of `notifications` for each notification whose status
+changed. A notification is sent after the commit of its plan, on another thread (`sender.py`), and
+the result is part of the next transaction. So after a crash, what was planned and has no result is
+sent again, under the same id.
 """
 
 from __future__ import annotations
@@ -114,14 +114,16 @@ class Notifier:
             next_ms: int | None = 0
             seconds = min(connection.settings.commit_interval_ms / 1000, LONGEST_READ_S)
             while not is_abandoned():
-                alerts, events = inputs.read(seconds)
+                taken = inputs.read(seconds)
                 now_ms = self._clock()
-                if alerts:
-                    planner.take_alerts(alerts, now_ms)
-                if events:
-                    planner.take_events(events, now_ms)
+                if taken.alerts:
+                    planner.take_alerts(taken.alerts, now_ms)
+                if taken.actions:
+                    planner.take_actions(taken.actions, now_ms)
+                if taken.events:
+                    planner.take_events(taken.events, now_ms)
                 is_due = next_ms is not None and next_ms <= now_ms
-                if offsets.is_read and (alerts or events or is_due or self._sender.has_ended):
+                if offsets.is_read and (any(taken) or is_due or self._sender.has_ended):
                     planner.start(now_ms)
                     self._round(planner, writer)
                     next_ms = planner.next_ms()
