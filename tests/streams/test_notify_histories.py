@@ -351,7 +351,12 @@ class Histories(RuleBasedStateMachine):
                 ]
                 if any(each.kind == "digest" for each in mine):
                     continue
-                kinds = [each.kind for each in mine if each.status == "sent"]
+                # After an end that was refused, the group is told anew as well.
+                kinds = [
+                    each.kind
+                    for each in mine
+                    if each.status == "sent" or (each.kind, each.status) == ("resolved", "failed")
+                ]
                 for before, after in zip(["resolved", *kinds], kinds, strict=False):
                     assert not (before != "resolved" and after in ("firing", "escalation")), kinds
                 firings = [each for each in mine if each.kind in ("firing", "escalation")]
