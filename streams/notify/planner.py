@@ -307,6 +307,14 @@ class Planner:
             for name, view in list(group.views.items()):
                 if view.told == "no" and not view.pending:
                     del group.views[name]
+        for view in group.views.values():
+            if view.told == "no" and not view.pending:
+                # What was refused and is over is nothing to tell with what comes after it.
+                view.known = {
+                    alert_id: news
+                    for alert_id, news in view.known.items()
+                    if alert_id in entries and is_open(entries[alert_id].record)
+                }
         for alert_id, entry in list(entries.items()):
             is_needed = any(
                 alert_id in view.known and (view.pending or view.told != "no")

@@ -246,6 +246,21 @@ def test_escalation_from_before_the_first_start_is_told_if_its_alert_is_open() -
     assert desk.told() == [(60, "firing", ["a"]), (60, "escalation", ["a"])]
 
 
+def test_alert_that_was_refused_and_is_over_is_not_told_with_the_next_one_of_its_group() -> None:
+    desk = Desk(settings(TWO_LEVELS), takes=lambda each: "no" if each.channel == "ops" else None)
+    desk.is_permanent = True
+    first, second = alert("a", group_id="g"), alert("b", group_id="g")
+    desk.take(first)
+    desk.wait(310)
+    desk.take(second)
+    desk.wait(1)
+    desk.take(changed(first, "resolved"))
+    desk.takes = lambda each: None
+    desk.wait(60)
+    assert desk.told("ops")[-1] == (320, "firing", ["b"])
+    assert desk.told("boss") == [(310, "escalation", ["a"]), (320, "update", ["b", "a"])]
+
+
 def test_repeat_until_acknowledged() -> None:
     desk, bad = Desk(settings(repeat="1h")), alert("a")
     desk.take(bad)
