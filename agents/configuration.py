@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from driftline.schemas.config import ConfigError, build_config, load_config
+from driftline.schemas.reports import SUBJECTS
 from driftline.schemas.settings import Config
 from driftline.streams.catalogue import metric_plugins
 from driftline.streams.decide import build_rules
@@ -49,7 +50,8 @@ def checked_config(source: ConfigSource) -> Config:
         )
     try:
         check_metrics(config, [metric.name for metric in metric_plugins()])
-        for model in (config.defaults, *config.models.values()):
+        models = [config.for_model(name) for name in (*config.models, *SUBJECTS)]
+        for model in (config.defaults, *models):
             for build in (build_tuner, build_policy):
                 build(model)
             rules, responses = build_rules(model), build_responses(model)

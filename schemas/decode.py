@@ -36,6 +36,7 @@ from driftline.schemas.rejects import (
     event_time_fault,
     find_field_fault,
 )
+from driftline.schemas.reports import WorkerMetrics
 from driftline.schemas.results import RegistryCommand
 from driftline.schemas.rows import PredictionRow, TickRow, TruthRow, exceeds_limits
 from driftline.schemas.times import (
@@ -54,17 +55,20 @@ from driftline.schemas.topics import (
     GROUND_TRUTH,
     PREDICTIONS,
     REGISTRY_COMMANDS,
+    REPORTS,
     TICKS,
+    WORKER_METRICS,
     dlq_name,
 )
 
 __all__ = [
-    "COMMAND_DECODERS",
+    "SIDE_DECODERS",
     "decode_alert_commands",
     "decode_commands",
     "decode_predictions",
     "decode_ticks",
     "decode_truths",
+    "decode_worker_metrics",
 ]
 
 Row = TypeVar("Row", PredictionRow, TruthRow, TickRow)
@@ -326,14 +330,26 @@ def decode_alert_commands(
     return _decode_commands(AlertCommand, values, offsets, latest_ms, where)
 
 
-COMMAND_DECODERS: dict[str, Callable[..., tuple[list[Any], list[int], list[Reject]]]] = {
+def decode_worker_metrics(
+    values: Values,
+    offsets: Sequence[int],
+    latest_ms: int | None = None,
+    *,
+    where: str = WORKER_METRICS,
+) -> tuple[list[WorkerMetrics], list[int], list[Reject]]:
+    """Decode one batch of what workers report about themselves; see `decode_commands`."""
+    return _decode_commands(WorkerMetrics, values, offsets, latest_ms, where)
+
+
+SIDE_DECODERS: dict[str, Callable[..., tuple[list[Any], list[int], list[Reject]]]] = {
     REGISTRY_COMMANDS: decode_commands,
     ALERT_COMMANDS: decode_alert_commands,
+    WORKER_METRICS: decode_worker_metrics,
 }
-"""By topic; see `driftline.schemas.topics.COMMANDS`."""
+"""By topic; see `driftline.schemas.topics.SIDE_INPUTS`."""
 
 
-Command = TypeVar("Command", RegistryCommand, AlertCommand)
+Command = TypeVar("Command", RegistryCommand, AlertCommand, WorkerMetrics)
 
 
 def _decode_commands(
@@ -343,6 +359,8 @@ def _decode_commands(
     latest_ms: int | None,
     where: str,
 ) -> tuple[list[Command], list[int], list[Reject]]:
+    what = "report" if where in REPORTS else "command"
+
     def command(value: bytes | None) -> Command:
         event = read_event(value)
         time_only = {name: event[name] for name in event if name == "timestamp"}
@@ -357,7 +375,7 @@ def _decode_commands(
             missing = "missing required field" in str(error)
             raise InvalidEvent(
                 "missing_field" if missing else "wrong_type",
-                f"the command is not accepted: {error}",
+                f"the {what} is not accepted: {error}",
             ) from error
 
     return _decode_each(values, offsets, where, command)

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from driftline.schemas.aliases import ALIASES, ConflictingFields, resolve_aliases
 from driftline.schemas.decode import (
-    COMMAND_DECODERS,
+    SIDE_DECODERS,
     decode_predictions,
     decode_ticks,
     decode_truths,
@@ -22,7 +22,7 @@ _DECODERS: dict[str, Callable[..., Any]] = {
     PREDICTIONS: decode_predictions,
     GROUND_TRUTH: decode_truths,
     TICKS: decode_ticks,
-    **COMMAND_DECODERS,
+    **SIDE_DECODERS,
 }
 EXPLAINED_TOPICS = tuple(_DECODERS)
 """The topics whose values can be explained: all input topics."""

@@ -20,7 +20,9 @@ from driftline.schemas.config_values import (
     read_string,
     toml_key,
 )
+from driftline.schemas.reports import LONGEST_INTERVAL_S
 from driftline.schemas.secrets import Secret, read_secret
+from driftline.schemas.times import MINUTE_MS, SECOND_MS
 from driftline.schemas.topics import INPUT_PARTITIONS, RESULT_PARTITIONS
 
 __all__ = ["CLIENT_KEYS", "KAFKA_KEYS", "KafkaSettings"]
@@ -72,6 +74,8 @@ class KafkaSettings(Struct, frozen=True, kw_only=True):
         Name under which a restarted worker gets its own partitions back without a rebalance of the
         others; each worker needs a different one. None: partitions are assigned anew whenever a
         worker joins or leaves.
+    worker_metrics_ms
+        How often a worker reports about itself and its machine; None for never.
     rekey
         Whether records are given their prediction id as key before stage 1.
     client
@@ -90,6 +94,7 @@ class KafkaSettings(Struct, frozen=True, kw_only=True):
     session_timeout_ms: int = 10_000
     max_clock_error_ms: int = 60_000
     static_member: str | None = None
+    worker_metrics_ms: int | None = MINUTE_MS
     rekey: bool = False
     client: dict[str, str | Secret] = {}
 
@@ -129,6 +134,15 @@ def _read_interval(value: Any) -> int:
 
 def _read_provisional(value: Any) -> int | None:
     return None if value == "off" else _read_interval(value)
+
+
+def _read_metrics_interval(value: Any) -> int | None:
+    if value == "off":
+        return None
+    ms = read_duration(value)
+    if not SECOND_MS <= ms <= round(LONGEST_INTERVAL_S * SECOND_MS):
+        raise ValueError(f'is {describe(value)}, neither "off" nor within 1s to 10m')
+    return ms
 
 
 def _read_session(value: Any) -> int:
@@ -232,6 +246,7 @@ KAFKA_KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "session_timeout": ("session_timeout_ms", _read_session),
     "max_clock_error": ("max_clock_error_ms", _read_clock_error),
     "static_member": ("static_member", _read_identifier),
+    "worker_metrics": ("worker_metrics_ms", _read_metrics_interval),
     "rekey": ("rekey", read_flag),
     "client": ("client", _read_client),
 }

@@ -101,6 +101,7 @@ KAFKA: Final[dict[str, Effect]] = {
     "session_timeout": "start",
     "max_clock_error": "start",
     "static_member": "start",
+    "worker_metrics": "start",
     "rekey": "refused",
     "client": "start",
 }

@@ -13,6 +13,7 @@ from msgspec import Struct
 from driftline.schemas.kafka_settings import KafkaSettings
 from driftline.schemas.labels import MISSING_LABELS
 from driftline.schemas.notification_settings import NotificationSettings
+from driftline.schemas.reports import SUBJECTS, Subject
 from driftline.schemas.times import DAY_MS, HOUR_MS, MINUTE_MS, format_duration, parse_duration
 
 __all__ = [
@@ -134,6 +135,8 @@ class ModelConfig(Struct, frozen=True, kw_only=True):
         As `rules`: how changes are found, and which of them are applied automatically.
     responses, responses_path
         As `rules`: which actions alerts lead to by themselves.
+    subject
+        What the rules are about; it follows from the name.
     """
 
     windows: tuple[Window, ...] = tuple(parse_window(text) for text in ("1h", "1d", "7d/1d"))
@@ -162,6 +165,7 @@ class ModelConfig(Struct, frozen=True, kw_only=True):
     policy_path: str = "defaults.policy"
     responses: tuple[dict[str, Any], ...] = ()
     responses_path: str = "defaults.responses"
+    subject: Subject = "model"
 
     def rungs_for(self, window: Window) -> tuple[int, ...]:
         """Indexes into `maturity` of the rungs at which a window is emitted; the last one is final.
@@ -235,7 +239,8 @@ class Config(Struct, frozen=True, kw_only=True):
 
     def for_model(self, name: str) -> ModelConfig:
         """Settings of a model; the defaults for a model that the file does not name."""
-        return self.models.get(name, self.defaults)
+        config, subject = self.models.get(name, self.defaults), SUBJECTS.get(name)
+        return config if subject is None else msgspec.structs.replace(config, subject=subject)
 
     def fingerprint(self) -> str:
         """SHA-256, in hexadecimal, of the settings that results depend on; equal for equivalent

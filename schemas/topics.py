@@ -9,6 +9,7 @@ from driftline.schemas.actions import Action
 from driftline.schemas.alert_commands import AlertCommand, AlertEvent
 from driftline.schemas.events import GroundTruth, Prediction, Tick
 from driftline.schemas.notifications import Notification
+from driftline.schemas.reports import WorkerMetrics
 from driftline.schemas.results import (
     Alert,
     Drift,
@@ -52,12 +53,15 @@ __all__ = [
     "REGISTRY_COMMANDS",
     "REGISTRY_EFFECTS",
     "REGISTRY_EVENTS",
+    "REPORTS",
     "RESULT_PARTITIONS",
     "RULE_WINDOWS",
+    "SIDE_INPUTS",
     "SOURCES",
     "TICKS",
     "TOPICS",
     "WINDOW_PARTIALS",
+    "WORKER_METRICS",
     "Topic",
     "dlq_name",
     "is_dlq_name",
@@ -87,6 +91,7 @@ ACTIONS = "actions"
 MODEL_LABELS = "model-labels"
 MODEL_RULES = "model-rules"
 REFERENCE_PROFILES = "reference-profiles"
+WORKER_METRICS = "worker-metrics"
 
 JOINED = (PREDICTIONS, GROUND_TRUTH, TICKS)
 """Input topics of stage 1; one task reads the same partition of each. All other topics are
@@ -97,6 +102,14 @@ COMMANDS = (REGISTRY_COMMANDS, ALERT_COMMANDS)
 """Topics of what people ask for. Commands of one time are carried out in the order of their topics
 here.
 """
+
+REPORTS = (WORKER_METRICS,)
+"""Topics of what reports about itself. Nothing of a model depends on them, and of each only the
+order of its own records counts.
+"""
+
+SIDE_INPUTS = (*COMMANDS, *REPORTS)
+"""Inputs of stages 3 and 4 that do not come through stage 1."""
 
 PROGRAM_TOPICS = (TICKS, WINDOW_PARTIALS)
 """Topics between the stages of one program. Their names on a broker carry the program's name
@@ -244,6 +257,7 @@ TOPICS: dict[str, Topic] = {
             days=None,
             cleanup="compact",
         ),
+        _topic(WORKER_METRICS, WorkerMetrics, "input", "driftline-workers", days=30),
         _topic(REGISTRY_COMMANDS, RegistryCommand, "input", _MODEL_KEY, days=30),
         _topic(REGISTRY_EVENTS, RegistryEvent, "registry", _MODEL_KEY, days=None),
         _topic(REGISTRY_EFFECTS, RegistryEffect, "measure", _MODEL_KEY, days=None),

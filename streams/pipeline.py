@@ -38,6 +38,7 @@ from driftline.schemas.topics import (
     OUTCOMES,
     REFERENCE_PROFILES,
     REGISTRY,
+    REPORTS,
     WINDOW_PARTIALS,
 )
 from driftline.streams.decide import Decide
@@ -249,10 +250,10 @@ class Downstream:
     def _before_the_pane(
         self, commands: Sequence[Record], decided: Sequence[Record]
     ) -> WorkSlices[list[Record]]:
-        """Carry out commands in their order, alert commands among `decided` included; gives the
-        other ones of `decided`, and what was emitted.
+        """Carry out commands in their order, alert commands and reports among `decided` included;
+        gives the other ones of `decided`, and what was emitted.
         """
-        emitted = [record for record in decided if record.topic != ALERT_COMMANDS]
+        emitted = [record for record in decided if record.topic not in (ALERT_COMMANDS, *REPORTS)]
         in_order = [
             self._received(record) if record.topic == ALERT_COMMANDS else record
             for record in (*commands, *decided)

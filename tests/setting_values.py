@@ -52,6 +52,7 @@ VALUES: Final[dict[str, tuple[str, str]]] = {
     "kafka.session_timeout": ('"10s"', '"12s"'),
     "kafka.max_clock_error": ('"1m"', '"2m"'),
     "kafka.static_member": ('"one"', '"two"'),
+    "kafka.worker_metrics": ('"1m"', '"off"'),
     "kafka.rekey": ("false", "true"),
     "kafka.client": ("{}", '{ "client.id" = "other" }'),
 }

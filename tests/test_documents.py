@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from driftline.schemas.config import parse_config
+from driftline.schemas.reports import SUBJECTS
 from driftline.streams.decide import build_rules
-from driftline.streams.decide.rule_builder import DEFAULT_RULES, rule_plugins
+from driftline.streams.decide.rule_builder import OWN_DEFAULT_RULES, rule_plugins
 from driftline.streams.lanes import LANE_NAMES
 from driftline.streams.pipeline import STAGES
 
@@ -95,9 +96,13 @@ def test_the_glossary_has_the_lanes_and_the_picture_has_the_stages_of_the_code()
 def test_the_page_of_rules_lists_every_type_and_its_examples_are_accepted() -> None:
     text = (ROOT / "docs/rules.md").read_text(encoding="utf-8")
     types = re.findall(r"^\| `(\w+)` \| .* \| (on|off) \|$", text, re.MULTILINE)
-    defaults = {rule.kind for rule in DEFAULT_RULES}
+    defaults = {rule.kind for rules in OWN_DEFAULT_RULES.values() for rule in rules}
     assert dict(types) == {kind: "on" if kind in defaults else "off" for kind in rule_plugins()}
     examples = re.findall(r"^```toml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     windows = '[defaults]\nwindows = ["1m", "10m", "1h", "1d", "7d/1d"]\n'
-    rules = build_rules(parse_config("\n".join([windows, *examples])).for_model("churn"))
-    assert len(rules) == len(examples) + len(defaults)
+    config = parse_config("\n".join([windows, *examples]))
+    written = [len(config.for_model(name).rules) for name in ("churn", *SUBJECTS)]
+    assert sum(written) == len(examples)
+    for name, n in zip(("churn", *SUBJECTS), written, strict=True):
+        model = config.for_model(name)
+        assert len(build_rules(model)) == n + len(OWN_DEFAULT_RULES[model.subject])

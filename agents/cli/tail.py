@@ -29,7 +29,13 @@ RESULTS = (
     "rule-windows",
 )
 """Topics of which a folder has a table; records are shown in a line each."""
-INPUTS = ("predictions", "ground-truth", "registry-commands", "alert-commands")
+INPUTS = (
+    "predictions",
+    "ground-truth",
+    "registry-commands",
+    "alert-commands",
+    "worker-metrics",
+)
 """Topics that others write: of these the values are shown as they came."""
 
 

@@ -67,7 +67,6 @@ from driftline.schemas.topics import (
     ACTIONS,
     ALERT_EVENTS,
     ALERTS,
-    COMMANDS,
     DRIFT,
     GROUND_TRUTH,
     HISTOGRAMS,
@@ -83,6 +82,7 @@ from driftline.schemas.topics import (
     REGISTRY_EFFECTS,
     REGISTRY_EVENTS,
     RULE_WINDOWS,
+    SIDE_INPUTS,
     TICKS,
 )
 from driftline.streams import pipeline
@@ -413,19 +413,18 @@ class _Run:
             recorded=self._ticks,
             offsets=self._checkpoint.offsets,
         )
-        self._recorded: RecordedCommands | RecordedDecisions
+        side_inputs = RecordedCommands(
+            files,
+            self._checkpoint.positions,
+            latest_ms=latest_ms,
+            write_rejected=self._dead_letters.write,
+        )
+        opened.callback(side_inputs.close)
+        self._recorded: RecordedCommands | RecordedDecisions = side_inputs
         if identity.follow:
             self._recorded = RecordedDecisions(
-                files[REGISTRY_EVENTS].parent, done=self._checkpoint.followed
+                files[REGISTRY_EVENTS].parent, side_inputs, done=self._checkpoint.followed
             )
-        else:
-            self._recorded = RecordedCommands(
-                files,
-                self._checkpoint.positions,
-                latest_ms=latest_ms,
-                write_rejected=self._dead_letters.write,
-            )
-            opened.callback(self._recorded.close)
         self._upstream = [
             (stage, state.task(PLACES[Join.name], partition))
             for partition, stage in enumerate(stages.upstream)
@@ -599,10 +598,9 @@ class _Run:
         checkpoint.lengths = self._outputs.flush()
         checkpoint.positions = self._merge.positions
         checkpoint.ticks, checkpoint.offsets = self._merge.ticks, self._merge.offsets
+        checkpoint.positions |= self._recorded.positions
         if isinstance(self._recorded, RecordedDecisions):
             checkpoint.followed = self._recorded.done
-        else:
-            checkpoint.positions |= self._recorded.positions
         self._reached("appended")
         commit = self._state.finish if checkpoint.phase == "done" else self._state.commit
         commit({_CHECKPOINT: msgspec.msgpack.encode(checkpoint)})
@@ -631,7 +629,7 @@ class _Run:
         for record in records:
             by_topic.setdefault(record.topic, []).append(record.value)
         # Commands between stages have no file of their own: the events that follow record them.
-        for topic in COMMANDS:
+        for topic in SIDE_INPUTS:
             by_topic.pop(topic, None)
         # One task of stage 2 has all models here, so its partition is 0.
         self._note_uncounted(0, list(map(of_unwatched, by_topic.pop(UNWATCHED_FEATURES, ()))))

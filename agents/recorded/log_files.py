@@ -10,12 +10,13 @@ from driftline.agents.recorded.lines import LogError
 from driftline.agents.recorded.topic_log import Decode
 from driftline.schemas.decode import decode_predictions, decode_ticks, decode_truths
 from driftline.schemas.topics import (
-    COMMANDS,
     GROUND_TRUTH,
     PREDICTIONS,
     REFERENCE_PROFILES,
     REGISTRY_EFFECTS,
     REGISTRY_EVENTS,
+    REPORTS,
+    SIDE_INPUTS,
     TICKS,
 )
 
@@ -55,7 +56,7 @@ def input_files(source: Path, *, follow: bool) -> dict[str, Path]:
             "(.csv, .tsv, .parquet, with .gz or .zst if they are compressed)"
         )
     needed = [*NEEDED, *(FOLLOWED if follow else ())]
-    used = [*needed, TICKS, *(() if follow else COMMANDS)]
+    used = [*needed, TICKS, *(REPORTS if follow else SIDE_INPUTS)]
     files = {topic: source / f"{topic}.jsonl" for topic in used}
     for topic in needed:
         if not files[topic].is_file():

@@ -4,7 +4,8 @@ By default a replay executes the commands of the log, each at the time in its re
 on recorded history does. With `--follow` it executes none: each recorded event is in force from the
 frontier at which stage 2 of the live run used it, which the effect records give, and so is each
 recorded change of rules; each alert command that was answered is executed at the frontier in its
-answer; each action is the recorded one. This repeats a live run on the wall clock, where a command
+answer; each action is the recorded one. What workers report is judged anew, each record at its own
+time, in the order of the topic. This repeats a live run on the wall clock, where a command
 counts when it is read.
 """
 
@@ -31,8 +32,9 @@ from driftline.agents.recorded.topic_log import (
 )
 from driftline.schemas.actions import Action
 from driftline.schemas.alert_commands import AlertCommand, AlertEvent
-from driftline.schemas.decode import COMMAND_DECODERS
+from driftline.schemas.decode import SIDE_DECODERS
 from driftline.schemas.rejects import Reject, RowNote
+from driftline.schemas.reports import WorkerMetrics
 from driftline.schemas.results import (
     ReferenceProfile,
     RegistryCommand,
@@ -47,10 +49,10 @@ from driftline.schemas.topics import (
     ACTIONS,
     ALERT_COMMANDS,
     ALERT_EVENTS,
-    COMMANDS,
     REFERENCE_PROFILES,
     REGISTRY_EFFECTS,
     REGISTRY_EVENTS,
+    SIDE_INPUTS,
 )
 from driftline.streams.decide.alert_acts import ReceivedCommand
 from driftline.streams.lanes import NO_MODEL
@@ -62,9 +64,9 @@ _NAMED = 3
 
 
 class TimedCommand(Struct, frozen=True):
-    """A command and its event time."""
+    """A command or a report, and its event time."""
 
-    command: RegistryCommand | AlertCommand
+    command: RegistryCommand | AlertCommand | WorkerMetrics
     timestamp_ms: int
 
 
@@ -72,7 +74,7 @@ def _decoder(topic: str, latest_ms: int | None) -> Decode:
     def decode(
         values: Sequence[bytes | None], offsets: Sequence[int], *, notes: list[RowNote] | None
     ) -> tuple[list[Any], Sequence[int], list[Reject]]:
-        commands, good, rejects = COMMAND_DECODERS[topic](values, offsets, latest_ms)
+        commands, good, rejects = SIDE_DECODERS[topic](values, offsets, latest_ms)
         return (
             [TimedCommand(command, parse_time(command.timestamp)) for command in commands],
             good,
@@ -112,7 +114,7 @@ class RecordedCommands:
                 (_decoder(topic, latest_ms), _decoder(topic, None)),
                 position=positions.get(topic),
             )
-            for topic in COMMANDS
+            for topic in SIDE_INPUTS
             if topic in files
         }
         self._write_rejected = write_rejected
@@ -133,9 +135,12 @@ class RecordedCommands:
 
     def before(self, time_ms: int | None) -> tuple[list[Record], list[Record]]:
         """Commands before `time_ms`, all remaining ones for None; and no records of a live run."""
+        return [command for _, command in self.timed_before(time_ms)], []
+
+    def timed_before(self, time_ms: int | None) -> list[tuple[int, Record]]:
+        """Commands before `time_ms`, with the largest time in their file up to each."""
         timed = [each for topic in self._logs for each in self._timed(topic, time_ms)]
-        timed.sort(key=itemgetter(0))
-        return [command for _, command in timed], []
+        return sorted(timed, key=itemgetter(0))
 
     def _timed(self, topic: str, time_ms: int | None) -> Iterator[tuple[int, Record]]:
         """The next commands of a topic, each with its key in the log."""
@@ -159,7 +164,7 @@ class RecordedCommands:
 
 class RecordedDecisions:
     """Registry records, alert commands and actions of a live run, each from the frontier at which
-    its stages used it, actions from their own time on.
+    its stages used it, actions from their own time on; and reports, those of one time first.
 
     Models are independent of each other: only the order of one model's records counts.
 
@@ -167,6 +172,8 @@ class RecordedDecisions:
     ----------
     folder
         The recorded log.
+    reports
+        What was reported in it.
     done
         Number of effect records, alert commands and actions that an earlier call applied.
 
@@ -177,7 +184,8 @@ class RecordedDecisions:
         a profile that an event names.
     """
 
-    def __init__(self, folder: Path, *, done: int = 0) -> None:
+    def __init__(self, folder: Path, reports: RecordedCommands, *, done: int = 0) -> None:
+        self._reports = reports
         self._events_path = folder / f"{REGISTRY_EVENTS}.jsonl"
         self._profiles_path = folder / f"{REFERENCE_PROFILES}.jsonl"
         self._events: dict[str, deque[RegistryEvent]] = {}
@@ -200,18 +208,29 @@ class RecordedDecisions:
 
     @property
     def next_ms(self) -> int | None:
-        """Time of the next effect record, alert command or action; None after the last one."""
-        return self._steps[self.done][0] if self.done < len(self._steps) else None
+        """Time of the next effect record, alert command, action or report; None after the last
+        one.
+        """
+        own_ms = self._steps[self.done][0] if self.done < len(self._steps) else None
+        both_ms = own_ms, self._reports.next_ms
+        return min((each_ms for each_ms in both_ms if each_ms is not None), default=None)
+
+    @property
+    def positions(self) -> dict[str, Position]:
+        """Positions after the reports that `before` returned, by topic."""
+        return self._reports.positions
 
     def before(self, time_ms: int | None) -> tuple[list[Record], list[Record]]:
         """No commands apart; and the registry records and alert commands that the live run used
-        before `time_ms`, and its actions until then, or all remaining ones for None.
+        before `time_ms`, and its actions and reports until then, or all remaining ones for None.
         """
-        records: list[Record] = []
+        timed = self._reports.timed_before(time_ms)
         while self.done < len(self._steps) and (
             time_ms is None or self._steps[self.done][0] < time_ms
         ):
-            records += self._apply_next()
+            at_ms = self._steps[self.done][0]
+            timed += [(at_ms, record) for record in self._apply_next()]
+        records = [record for _, record in sorted(timed, key=itemgetter(0))]
         if time_ms is None:
             for events in self._events.values():
                 while events:

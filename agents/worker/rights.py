@@ -35,13 +35,14 @@ from driftline.agents.kafka.broker.topics import (
 from driftline.agents.kafka.tools.dead_letters import LETTER_TOPICS, RETRY
 from driftline.schemas.topics import (
     ALERTS,
-    COMMANDS,
     JOINED,
     NOTIFICATIONS,
     OUTCOMES,
+    SIDE_INPUTS,
     TICKS,
     TOPICS,
     WINDOW_PARTIALS,
+    WORKER_METRICS,
     dlq_name,
     read_as,
 )
@@ -57,9 +58,9 @@ _OPERATIONS: Final = {
     "Describe": AclOperation.DESCRIBE,
     "DescribeConfigs": AclOperation.DESCRIBE_CONFIGS,
 }
-_INPUTS: Final = {JOIN: JOINED, DOWNSTREAM: (WINDOW_PARTIALS, *COMMANDS)}
+_INPUTS: Final = {JOIN: JOINED, DOWNSTREAM: (WINDOW_PARTIALS, *SIDE_INPUTS)}
 # Besides the results of its stages: ticks, and commands that belong to another partition.
-_ALSO_WRITTEN: Final = {JOIN: (TICKS,), DOWNSTREAM: (TICKS, *COMMANDS)}
+_ALSO_WRITTEN: Final = {JOIN: (TICKS, WORKER_METRICS), DOWNSTREAM: (TICKS, *SIDE_INPUTS)}
 _OF_GROUP, _OF_TRANSACTION = 0, 1
 _IMPOSSIBLE_TIMEOUT_MS: Final = -1
 _REQUESTS_AT_ONCE: Final = 50

@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Coroutine, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import msgspec
@@ -35,6 +36,7 @@ from driftline.agents.worker import rights
 from driftline.agents.worker.app import App
 from driftline.agents.worker.health import Health, KindStatus, serve
 from driftline.agents.worker.input_watch import InputWatch
+from driftline.agents.worker.metrics_publisher import MetricsPublisher
 from driftline.agents.worker.owned_step import OwnedStep
 from driftline.agents.worker.rekeying import Rekeying
 from driftline.agents.worker.seek_positions import LostPosition
@@ -253,9 +255,27 @@ class Worker:
         self._background.append(asyncio.ensure_future(self._poll_tasks()))
         self._background.append(asyncio.ensure_future(self._poll_broker()))
         self._background.append(asyncio.ensure_future(self._poll_inputs()))
+        if (interval_ms := self._connection.settings.worker_metrics_ms) is not None:
+            self._background.append(asyncio.ensure_future(self._report(interval_ms)))
         self._check_clock()
         self.health.clock = self._clock
         self.health.waiting_for = None
+
+    async def _report(self, interval_ms: int) -> None:
+        """Report about this worker and its machine."""
+        publisher = MetricsPublisher(
+            self._connection,
+            Path(self._state),
+            interval_ms=interval_ms,
+            clock=self._clock,
+            lag=lambda: sum(
+                lag.records for kind in self.health.kinds for lag in self.health.lags(kind)
+            ),
+        )
+        try:
+            await publisher.run()
+        except Exception as error:
+            self._fail("reporting about the worker failed", error)
 
     def _rekeying_step(self, runtime: Runtime) -> Rekeying:
         loop = asyncio.get_running_loop()

@@ -15,7 +15,7 @@ from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.kafka.task.tasks import Tasks
 from driftline.schemas.errors import DriftlineError
-from driftline.schemas.topics import COMMANDS
+from driftline.schemas.topics import SIDE_INPUTS
 
 DeliveryObserver = Callable[[ReceivedRecords], None]
 
@@ -142,10 +142,10 @@ class TaskRouter:
         }
 
     def is_delivered_first(self, tp: TP) -> bool:
-        """Commands go first: they are few, and the other input may complete windows that
-        they must take effect in.
+        """Commands and reports go first: they are few, and the other input may complete windows
+        that commands must take effect in.
         """
-        return self._connection.bare(tp.topic) in COMMANDS
+        return self._connection.bare(tp.topic) in SIDE_INPUTS
 
     async def finish(self) -> None:
         """See `TaskPositions.finish`."""

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from driftline.schemas.reports import WorkerMetrics
 from driftline.schemas.results import Drift, Interval, LostRows, WindowFigures
 from driftline.schemas.settings import ModelConfig
 from driftline.streams.baseline import Baseline
@@ -177,7 +178,9 @@ class SeriesOutcomes(msgspec.Struct, frozen=True, kw_only=True):
     losses: list[LostRows] = []
 
 
-Measurement = WindowFigures | DriftWindow | OpenEpisodes | TunerEvaluation | SeriesOutcomes
+Measurement = (
+    WindowFigures | DriftWindow | OpenEpisodes | TunerEvaluation | SeriesOutcomes | WorkerMetrics
+)
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

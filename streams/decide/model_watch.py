@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from driftline.schemas import topics
+from driftline.schemas.reports import WorkerMetrics
 from driftline.schemas.results import (
     WHOLE_SHARE,
     Drift,
@@ -16,7 +17,7 @@ from driftline.schemas.results import (
     WindowFigures,
     from_plain,
 )
-from driftline.schemas.times import DAY_MS
+from driftline.schemas.times import DAY_MS, parse_time
 from driftline.streams.baseline import Baseline
 from driftline.streams.decide.activity import Activity, silence_limit_ms
 from driftline.streams.decide.against_baseline import level_of
@@ -47,6 +48,7 @@ from driftline.streams.decide.label_feed import LabelFeed
 from driftline.streams.decide.level_rule import LevelRule
 from driftline.streams.decide.open_alerts import OpenAlerts
 from driftline.streams.decide.outcome_rule import KeptDetectors, OutcomeRule
+from driftline.streams.decide.report_alerts import ReportAlerts
 from driftline.streams.decide.rule import MetricRule, Rule, SequentialRule
 from driftline.streams.decide.rule_index import RuleIndex
 from driftline.streams.decide.rule_windows import rule_windows_of
@@ -85,10 +87,24 @@ class ModelWatch:
         self._alerts = OpenAlerts(model_name, index.rules, cache)
         self._acts = AlertActs(model_name, index, cache, self._alerts)
         self._joint = JointAlerts(model_name, index, cache, self._alerts, self._series)
+        self._reports = ReportAlerts(
+            model_name, index, cache, self._alerts, self._series, self._drop_alerts
+        )
 
     def command(self, received: ReceivedCommand) -> Iterator[Record]:
         """Carry out and answer what a person does about the alerts of the model."""
+        if self._index.config.subject != "model":
+            # Nothing of it is counted: its time is that of its reports.
+            reached_ms = max(received.frontier_ms, self._model.now_ms)
+            received = msgspec.structs.replace(received, frontier_ms=reached_ms)
         yield from self._acts.answer(received)
+
+    def worker(self, metrics: WorkerMetrics) -> Iterator[Record]:
+        """Judge what a worker reports about itself and its machine."""
+        yield from self._reach(parse_time(metrics.timestamp))
+        yield from self._reports.worker(metrics)
+        # Reports have no common steps of time, so rules that read alerts are judged after each.
+        yield from self._joint.judge()
 
     def registry(self, entry: RegistryEntry) -> Iterator[Record]:
         """Take over a version's registry state; archiving the version resolves its alerts."""

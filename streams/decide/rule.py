@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import msgspec
 
+from driftline.schemas.reports import DIMENSIONS
 from driftline.schemas.results import WindowFigures
 from driftline.schemas.settings import ModelConfig, Window, parse_rung, parse_window
 from driftline.schemas.times import DAY_MS, HOUR_MS, parse_duration
@@ -67,7 +68,9 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     cool_down: str = "0s"
     runbook_url: str | None = None
 
-    reads: ClassVar[Literal["metrics", "drift", "alerts", "tuning", "outcomes"]] = "metrics"
+    reads: ClassVar[Literal["metrics", "drift", "alerts", "tuning", "outcomes", "workers"]] = (
+        "metrics"
+    )
     judges_performance: ClassVar[bool] = False
     """Whether a breach of the rule means that performance has moved."""
     accepts: ClassVar[bool] = False
@@ -122,8 +125,10 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                 f"{', '.join(named[:-1])} and {named[-1]} have to ascend",
             )
         dimension, equals, _ = self.segment.partition("=")
-        if self.segment != ALL and (not equals or dimension not in config.segments):
-            known = ", ".join(f'"{name}=..."' for name in config.segments) or "none"
+        about = DIMENSIONS.get(config.subject)
+        dimensions = config.segments if about is None else (about,)
+        if self.segment != ALL and (not equals or dimension not in dimensions):
+            known = ", ".join(f'"{name}=..."' for name in dimensions) or "none"
             raise InvalidRule(
                 "segment",
                 f'"{self.segment}" is neither "all" nor of a dimension that is kept '

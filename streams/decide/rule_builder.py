@@ -2,12 +2,16 @@
 
 The default rules need no knowledge of the model: silence of predictions and of labels, errors,
 latency, missing labels, drift, and the version's own baseline. Users set thresholds on metrics.
+Workers, which stand in the place of a model, have default rules of their own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Final
 
+from driftline.schemas.reports import SUBJECTS, Subject
 from driftline.schemas.settings import ModelConfig
 from driftline.streams.catalogue import plugins
 from driftline.streams.decide.rule import InvalidRule, Rule
@@ -19,6 +23,7 @@ from driftline.streams.decide.rules.latency import LatencyRule
 from driftline.streams.decide.rules.no_data import NoDataRule
 from driftline.streams.decide.rules.no_labels import NoLabelsRule
 from driftline.streams.decide.rules.performance_drop import PerformanceDropRule
+from driftline.streams.decide.rules.system import SystemRule
 from driftline.streams.toml_tables import convert_table
 
 DEFAULT_RULES: tuple[Rule, ...] = (
@@ -31,6 +36,23 @@ DEFAULT_RULES: tuple[Rule, ...] = (
     DataQualityRule(),
     DriftRule(),
 )
+"""Of every model."""
+OWN_DEFAULT_RULES: Final[Mapping[Subject, tuple[Rule, ...]]] = {
+    "model": DEFAULT_RULES,
+    # High levels only: what leads to a loss if nobody looks.
+    "workers": (
+        SystemRule(name="disk", metric="disk", warning=0.90, critical=0.95),
+        SystemRule(name="memory", metric="memory", critical=0.95),
+    ),
+}
+_INHERITED: Final = "defaults.rules"
+"""Of rules written there, each model and the workers have those that are about them; those that
+read alerts are for models.
+"""
+_READERS: Final[Mapping[str, Subject]] = {"workers": "workers"}
+"""By what a rule reads, what it is about if that is no model; those that read alerts may be about
+any.
+"""
 
 
 @lru_cache(maxsize=1)
@@ -53,8 +75,9 @@ def build_rules(config: ModelConfig, where: str | None = None) -> tuple[Rule, ..
     Raises
     ------
     ValueError
-        If a rule has an unknown type, an unknown or missing key or a wrong value, if two rules have
-        the same name, or if one names others that it cannot read; the message begins with the path.
+        If a rule has an unknown type, an unknown or missing key or a wrong value, if it is about
+        something else, if two rules have the same name, or if one names others that it cannot read;
+        the message begins with the path.
 
     Examples
     --------
@@ -79,6 +102,11 @@ def build_rules(config: ModelConfig, where: str | None = None) -> tuple[Rule, ..
             raise ValueError(
                 f'{place}.type: "{table.get("type", "")}" is not a type of rule; known are {known}'
             )
+        about, is_inherited = _READERS.get(kind.reads, "model"), where == _INHERITED
+        if about != config.subject and (is_inherited or kind.reads != "alerts"):
+            if is_inherited:
+                continue
+            raise ValueError(f"{place}.type: {_misplaced(kind, about)}")
         rule: Rule = convert_table(table, kind, place)
         try:
             rule = rule.bound(config)
@@ -92,7 +120,7 @@ def build_rules(config: ModelConfig, where: str | None = None) -> tuple[Rule, ..
         rules[rule.name] = rule
     own = list(rules.values())
     if config.default_rules:
-        for default in DEFAULT_RULES:
+        for default in OWN_DEFAULT_RULES[config.subject]:
             rule = default.bound(config)
             rules.setdefault(rule.name, rule)
     for number, rule in enumerate(own):
@@ -101,3 +129,10 @@ def build_rules(config: ModelConfig, where: str | None = None) -> tuple[Rule, ..
         except InvalidRule as error:
             raise ValueError(f"{where}[{number}].{error.field}: {error}") from error
     return tuple(rules.values())
+
+
+def _misplaced(kind: type[Rule], about: Subject) -> str:
+    name = next((name for name, subject in SUBJECTS.items() if subject == about), None)
+    if name is None:
+        return f'"{kind.__struct_config__.tag}" is a type of rules on models'
+    return f'"{kind.__struct_config__.tag}" judges {about}; write it under [[models.{name}.rules]]'

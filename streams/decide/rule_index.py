@@ -8,6 +8,7 @@ from driftline.schemas.results import RuleLevel
 from driftline.schemas.settings import ModelConfig
 from driftline.schemas.times import DAY_MS
 from driftline.streams.decide.outcome_rule import OutcomeRule
+from driftline.streams.decide.report_rule import ReportRule
 from driftline.streams.decide.rule import (
     MetricRule,
     Rule,
@@ -38,6 +39,7 @@ class RuleIndex:
         self.tuner: TunerSettings = build_tuner(config)
         self.composites = inner_first(self.rules)
         """Rules that read alerts, each after those of them that it names."""
+        self.report_rules = [rule for rule in self.rules.values() if isinstance(rule, ReportRule)]
         self.tuning_rules = [rule for rule in self.rules.values() if rule.reads == "tuning"]
         self.outcome_rules = [rule for rule in self.rules.values() if isinstance(rule, OutcomeRule)]
         self.metric_rules: dict[tuple[str, str], list[MetricRule]] = {}

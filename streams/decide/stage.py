@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 from driftline.schemas import topics
+from driftline.schemas.reports import SUBJECTS
 from driftline.schemas.results import RuleLevel
 from driftline.schemas.setting_changes import with_decisions
 from driftline.schemas.settings import Config
@@ -43,6 +44,7 @@ class Decide:
     name = "decide"
     inputs: tuple[str, ...] = (
         topics.ALERT_COMMANDS,
+        topics.WORKER_METRICS,
         topics.REGISTRY_EFFECTS,
         topics.REGISTRY,
         topics.MODEL_RULES,
@@ -56,7 +58,9 @@ class Decide:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._default = RuleIndex(config.defaults)
-        self._indexes = {name: RuleIndex(model) for name, model in config.models.items()}
+        self._indexes = {
+            name: RuleIndex(config.for_model(name)) for name in (*config.models, *SUBJECTS)
+        }
         self._changed: dict[str, tuple[_Changes, RuleIndex]] = {}
         self._detectors = KeptDetectors()
 
@@ -131,6 +135,7 @@ _NO_CHANGES: Final = _Changes(None, {})
 
 _HANDLERS: Final[tuple[tuple[str, Callable[[ModelWatch, Any], Iterator[Record]]], ...]] = (
     (topics.ALERT_COMMANDS, ModelWatch.command),
+    (topics.WORKER_METRICS, ModelWatch.worker),
     (topics.REGISTRY, ModelWatch.registry),
     (topics.METRICS, ModelWatch.metric),
     (topics.DRIFT, ModelWatch.drift),

@@ -3,8 +3,8 @@
 One key per model for what its series share, one per version for its standing and one for its tuner,
 one per series for its alerts, one for the histories of its sequential rules, one for those of
 detectors on single outcomes and one for its traffic by hour, one per open alert for its newest
-record, one per command that was answered. A value is read when it is first needed in a batch and
-written at the end of the batch if it has changed.
+record, one per command that was answered, one per name that reports come under. A value is read
+when it is first needed in a batch and written at the end of the batch if it has changed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from driftline.streams.decide.judgement import DriftWindow, Standing
 from driftline.streams.decide.label_feed import LabelFeed
 from driftline.streams.stage import State
 
-FORMAT = 15
+FORMAT = 16
 """Raise it with every change of a stored struct; its class name is part of the keys."""
 
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -166,6 +166,18 @@ class WatchedTraffic(msgspec.Struct, omit_defaults=True):
     """Traffic of one version in one segment by hour, where a rule reads it."""
 
     hours: HourlyTraffic = HourlyTraffic()
+
+
+class WatchedReports(msgspec.Struct, omit_defaults=True):
+    """What has reported about itself under a name.
+
+    Parameters
+    ----------
+    last_ms
+        Time of the newest record, by worker.
+    """
+
+    last_ms: dict[str, int] = {}
 
 
 class OpenAlertRecord(msgspec.Struct, omit_defaults=True):

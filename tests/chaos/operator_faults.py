@@ -43,6 +43,7 @@ outcomes = true
 
 [kafka]
 bootstrap_servers = "{servers}"
+worker_metrics = "off"
 app = "{app}"
 input_partitions = 1
 partitions = 1

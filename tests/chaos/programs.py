@@ -21,6 +21,7 @@ INPUT_PARTITIONS, PARTITIONS = 4, 4
 KAFKA = """
 [kafka]
 bootstrap_servers = "{servers}"
+worker_metrics = "off"
 app = "{app}"
 input_partitions = {inputs}
 partitions = {partitions}

@@ -16,7 +16,7 @@ from driftline.agents.kafka.stages.downstream import downstream_processors
 from driftline.agents.kafka.stages.join import DEFERRED_MS, join_processors
 from driftline.agents.kafka.tools.finish_protocol import Finish
 from driftline.schemas.decode import (
-    COMMAND_DECODERS,
+    SIDE_DECODERS,
     decode_predictions,
     decode_ticks,
     decode_truths,
@@ -37,7 +37,7 @@ DECODERS: dict[str, Callable[..., Any]] = {
     GROUND_TRUTH: decode_truths,
     TICKS: decode_ticks,
 }
-DECODERS |= COMMAND_DECODERS
+DECODERS |= SIDE_DECODERS
 ROUNDS_WITHOUT_NEWS = 200
 
 

@@ -20,7 +20,7 @@ from driftline.agents.kafka.broker.wire import partition_of
 from driftline.agents.kafka.stages.join import DEFERRED_MS
 from driftline.agents.kafka.tools.finish_protocol import Finish
 from driftline.schemas.config import load_config
-from driftline.schemas.decode import COMMAND_DECODERS, decode_predictions
+from driftline.schemas.decode import SIDE_DECODERS, decode_predictions
 from driftline.schemas.settings import Config, ModelConfig
 from driftline.schemas.times import parse_time
 from driftline.schemas.topics import (
@@ -448,7 +448,7 @@ def test_commands_of_recorded_history_take_effect_at_their_event_time(
         sent = {
             row.command_id
             for _, record in live.bus.all(topic)
-            for row in COMMAND_DECODERS[topic]([record.value], [0])[0]
+            for row in SIDE_DECODERS[topic]([record.value], [0])[0]
         }
         assert sent <= answered or not finish
 

@@ -29,7 +29,7 @@ INPUTS = {"predictions", "ground-truth", "ticks"}
 RESULTS = {
     *("window-partials", "outcomes", "metrics", "histograms", "drift", "alerts", "recommendations"),
     *("registry-commands", "registry-events", "registry-effects", "registry", "actions"),
-    *("alert-commands", "alert-events"),
+    *("alert-commands", "alert-events", "worker-metrics"),
     "reference-profiles",
     "model-labels",
     "model-rules",
@@ -41,6 +41,7 @@ DEAD_LETTERS = {
     "ticks.dlq",
     "registry-commands.dlq",
     "alert-commands.dlq",
+    "worker-metrics.dlq",
     "window-partials.dlq",
 }
 

@@ -54,6 +54,7 @@ def test_only_input_topics_can_be_explained() -> None:
         "ticks",
         "registry-commands",
         "alert-commands",
+        "worker-metrics",
     )
     with pytest.raises(ValueError, match="'metrics' is not an input topic"):
         explain(b"{}", "metrics")

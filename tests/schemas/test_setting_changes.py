@@ -28,7 +28,12 @@ from tests.setting_values import CHANGES, VALUES, document
 OPERATIONS = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 GROUPS = (
     (Config, STREAM_KEYS, RUN, {"defaults", "models", "kafka", "notifications", "path", *DERIVED}),
-    (ModelConfig, MODEL_KEYS, MODEL, {"rules_path", "tuner_path", "policy_path", "responses_path"}),
+    (
+        ModelConfig,
+        MODEL_KEYS,
+        MODEL,
+        {"rules_path", "tuner_path", "policy_path", "responses_path", "subject"},
+    ),
     (KafkaSettings, KAFKA_KEYS, KAFKA, set()),
 )
 

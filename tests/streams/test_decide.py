@@ -751,5 +751,5 @@ def test_state_of_another_format_is_refused() -> None:
         run.state.values[key] = (
             b"\x92\x63" + value[2:]
         )  # a list of two, the format and the value: format 99
-    with pytest.raises(ValueError, match="has format 99, needed 15"):
+    with pytest.raises(ValueError, match="has format 99, needed 16"):
         run.feed(*days(0.7, first=2))

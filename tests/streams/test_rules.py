@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from driftline.schemas.reports import SUBJECTS, WorkerMetrics
 from driftline.schemas.settings import ModelConfig, parse_window
 from driftline.schemas.times import DAY_MS, HOUR_MS, EpochMs
 from driftline.streams.decide import build_rules
@@ -28,6 +29,7 @@ from tests.streams.figures import START_MS, metric
 
 LEAST: dict[str, dict[str, Any]] = {
     "composite": {"all": ["other"]},
+    "system": {"metric": "disk", "warning": 0.9},
     "threshold": {"metric": "f1", "below": 0.8},
     "traffic": {"above": 1000.0},
     "tuning_stagnation": {"worse_than": 0.8},
@@ -67,6 +69,9 @@ NOTHING: dict[str, Measurement] = {
         start_ms=START_MS,
         end_ms=START_MS + HOUR_MS,
     ),
+    "workers": WorkerMetrics(
+        worker="w1", timestamp="2026-01-01T00:00:00Z", host="h1", interval_s=60
+    ),
     "alerts": OpenEpisodes(
         model_name="churn", model_version="1.0.0", segment="all", at_ms=START_MS
     ),
@@ -81,7 +86,12 @@ def build(*tables: dict[str, Any], **settings: Any) -> tuple[Rule, ...]:
 
 @pytest.mark.parametrize("kind", sorted(rule_plugins()))
 def test_each_rule_type_is_documented_and_judges_nothing_as_unclear(kind: str) -> None:
-    rule, _ = build({"type": kind} | LEAST.get(kind, {}), {"type": "no_data", "name": "other"})
+    reads = rule_plugins()[kind].reads
+    subject = reads if reads in SUBJECTS.values() else "model"
+    other = {"type": "no_data"} if subject == "model" else {"type": "composite", "any": [kind]}
+    rule, _ = build(
+        {"type": kind} | LEAST.get(kind, {}), other | {"name": "other"}, subject=subject
+    )
     assert rule.kind == kind == rule.name
     assert type(rule).__struct_config__.frozen
     doc = type(rule).__doc__ or ""

@@ -22,9 +22,9 @@ from driftline.schemas.settings import Config
 from driftline.schemas.topics import (
     ACTIONS,
     ALERTS,
-    COMMANDS,
     JOINED,
     REGISTRY_EVENTS,
+    SIDE_INPUTS,
     SOURCES,
     WINDOW_PARTIALS,
 )
@@ -42,7 +42,7 @@ NOTIFY: Final = "notify"
 
 INPUTS: Final = {
     JOIN: JOINED,
-    DOWNSTREAM: (WINDOW_PARTIALS, *COMMANDS),
+    DOWNSTREAM: (WINDOW_PARTIALS, *SIDE_INPUTS),
     REKEY: tuple(SOURCES.values()),
     NOTIFY: (ALERTS, ACTIONS, REGISTRY_EVENTS),
 }

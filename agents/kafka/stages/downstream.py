@@ -24,7 +24,7 @@ from driftline.agents.kafka.task.input_positions import Loss
 from driftline.agents.kafka.task.processor import ProcessorFactory
 from driftline.agents.label_notes import log_labels
 from driftline.agents.uncounted_rows import BatchTally, of_unwatched
-from driftline.schemas.decode import COMMAND_DECODERS
+from driftline.schemas.decode import SIDE_DECODERS
 from driftline.schemas.events import Tick
 from driftline.schemas.rejects import Reject
 from driftline.schemas.results import RegistryEffect, encode
@@ -33,6 +33,8 @@ from driftline.schemas.times import format_time, parse_time
 from driftline.schemas.topics import (
     COMMANDS,
     REGISTRY_EFFECTS,
+    REPORTS,
+    SIDE_INPUTS,
     TICKS,
     WINDOW_PARTIALS,
     dlq_name,
@@ -90,7 +92,7 @@ class DownstreamProcessor:
         another format.
     """
 
-    inputs: tuple[str, ...] = (WINDOW_PARTIALS, *COMMANDS)
+    inputs: tuple[str, ...] = (WINDOW_PARTIALS, *SIDE_INPUTS)
 
     def __init__(
         self,
@@ -217,7 +219,7 @@ class DownstreamProcessor:
         ]
         # Commands between the stages are not emitted: the events that follow from them are.
         emitted = [
-            record for record in records if record.topic not in (*COMMANDS, UNWATCHED_FEATURES)
+            record for record in records if record.topic not in (*SIDE_INPUTS, UNWATCHED_FEATURES)
         ]
         for some in in_slices(emitted):
             yield
@@ -297,7 +299,7 @@ class DownstreamProcessor:
     def _take_commands(self, received: ReceivedRecords) -> None:
         now_ms = self._clock()
         topic = received.topic
-        commands, good, rejects = COMMAND_DECODERS[topic](
+        commands, good, rejects = SIDE_DECODERS[topic](
             received.values,
             received.offsets,
             now_ms + max(0, self._ahead()) + self._config.max_ahead_ms,
@@ -331,11 +333,15 @@ class DownstreamProcessor:
                 )
 
     def _execute(self, taken: Sequence[tuple[Record, bytes]]) -> list[Record]:
-        """Execute commands; under the data clock, hold them until their time comes."""
+        """Execute commands; under the data clock, hold them until their time comes. Reports have
+        times of the clock and are judged at once.
+        """
         if self._config.clock == "data":
+            reports = [record for record, _ in taken if record.topic in REPORTS]
             for command, value in taken:
-                self._held.add(command.topic, parse_time(command.value.timestamp), value)
-            return []
+                if command.topic not in REPORTS:
+                    self._held.add(command.topic, parse_time(command.value.timestamp), value)
+            return self._stages.finish(reports) if reports else []
         # Commands may have been held while the data clock was configured.
         commands = [*self._held.release_before(None), *(command for command, _ in taken)]
         return self._stages.finish(commands) if commands else []

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from driftline.agents.kafka.changelog.state_format import StateFormatError
-from driftline.schemas.decode import COMMAND_DECODERS
+from driftline.schemas.decode import SIDE_DECODERS
 from driftline.schemas.topics import ALERT_COMMANDS, COMMANDS, REGISTRY_COMMANDS
 from driftline.streams.stage import Record, State
 
@@ -122,7 +122,7 @@ class _HeldTopic:
     def release_before(self, time_ms: int | None) -> list[tuple[int, Record]]:
         """As `HeldCommands.release_before`, each with the largest timestamp up to its own."""
         commands: list[tuple[int, Record]] = []
-        queue, decode = self._queue, COMMAND_DECODERS[self._topic]
+        queue, decode = self._queue, SIDE_DECODERS[self._topic]
         while queue.first < queue.next and (time_ms is None or self._first_ms() < time_ms):
             (command,), _, _ = decode([self._first_command().value], [queue.first])
             commands.append((self._first_ms(), Record(self._topic, command)))

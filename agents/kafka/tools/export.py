@@ -31,7 +31,7 @@ from driftline.agents.recorded.dead_letters import dead_letter
 from driftline.agents.recorded.export_manifest import SETTINGS_FILE, ExportManifest, Range
 from driftline.agents.recorded.topic_log import ExportedLine, LiveReject
 from driftline.schemas.decode import (
-    COMMAND_DECODERS,
+    SIDE_DECODERS,
     decode_predictions,
     decode_ticks,
     decode_truths,
@@ -40,12 +40,12 @@ from driftline.schemas.rejects import Reject
 from driftline.schemas.setting_changes import settings_toml
 from driftline.schemas.times import parse_time
 from driftline.schemas.topics import (
-    COMMANDS,
     GROUND_TRUTH,
     METRICS,
     PREDICTIONS,
     REGISTRY_EFFECTS,
     REGISTRY_EVENTS,
+    SIDE_INPUTS,
     TICKS,
     TOPICS,
     dlq_name,
@@ -161,7 +161,7 @@ def export(
 def _commands(
     topic: str, values: Sequence[bytes], offsets: Sequence[int]
 ) -> tuple[list[_TimedCommand], Sequence[int], list[Reject]]:
-    commands, good, rejects = COMMAND_DECODERS[topic](values, offsets)
+    commands, good, rejects = SIDE_DECODERS[topic](values, offsets)
     return (
         [_TimedCommand(parse_time(command.timestamp), command.model_name) for command in commands],
         good,
@@ -178,7 +178,7 @@ _EVENT_TIMES: Final[dict[str, Decode]] = {
     PREDICTIONS: decode_predictions,
     GROUND_TRUTH: decode_truths,
     TICKS: decode_ticks,
-    **{topic: partial(_commands, topic) for topic in COMMANDS},
+    **{topic: partial(_commands, topic) for topic in SIDE_INPUTS},
 }
 
 
@@ -222,7 +222,7 @@ def _timed(
         )
         times = {index: row.timestamp_ms for index, row in zip(good, rows, strict=True)}
         elsewhere: set[int] = set()
-        if wanted.topic in COMMANDS:
+        if wanted.topic in SIDE_INPUTS:
             targets = (
                 (index, partition_of(row.model_name, partitions))
                 for index, row in zip(good, rows, strict=True)

@@ -21,7 +21,7 @@ from driftline.agents.recorded.lines import LineFile, LogError
 from driftline.agents.recorded.row_order import RowOrder, graces_ms, look, sort_file
 from driftline.agents.recorded.sort_by_time import NUMBER_BYTES
 from driftline.agents.recorded.topic_log import exported_value, is_exported
-from driftline.schemas.decode import COMMAND_DECODERS, decode_predictions, decode_truths
+from driftline.schemas.decode import SIDE_DECODERS, decode_predictions, decode_truths
 from driftline.schemas.settings import Config
 from driftline.schemas.times import MAX_TIME_MS, parse_time
 from driftline.schemas.topics import COMMANDS, GROUND_TRUTH, PREDICTIONS, TICKS
@@ -190,5 +190,5 @@ def _time_ms(row: Any) -> int:
 _DECODE: Final[dict[str, Any]] = {
     PREDICTIONS: decode_predictions,
     GROUND_TRUTH: decode_truths,
-    **COMMAND_DECODERS,
+    **SIDE_DECODERS,
 }

@@ -22,10 +22,10 @@ from driftline.schemas.results import WindowFigures, decoder
 from driftline.schemas.settings import Config
 from driftline.schemas.times import format_time
 from driftline.schemas.topics import (
-    COMMANDS,
     GROUND_TRUTH,
     METRICS,
     PREDICTIONS,
+    SIDE_INPUTS,
     TICKS,
     WINDOW_PARTIALS,
     dlq_name,
@@ -35,7 +35,7 @@ from driftline.streams.lanes import ALL
 NEWEST: Final = 10_000
 """Records of each partition that are read, from the end."""
 
-_REJECTING: Final = (PREDICTIONS, GROUND_TRUTH, TICKS, WINDOW_PARTIALS, *COMMANDS)
+_REJECTING: Final = (PREDICTIONS, GROUND_TRUTH, TICKS, WINDOW_PARTIALS, *SIDE_INPUTS)
 # Conflicting predictions are dead letters as well.
 ARRIVALS: Final = "arrivals"
 _COUNTERS: Final = {
