@@ -36,7 +36,7 @@ from driftline.schemas.rejects import (
     event_time_fault,
     find_field_fault,
 )
-from driftline.schemas.reports import WorkerMetrics
+from driftline.schemas.reports import JobRun, WorkerMetrics
 from driftline.schemas.results import RegistryCommand
 from driftline.schemas.rows import PredictionRow, TickRow, TruthRow, exceeds_limits
 from driftline.schemas.times import (
@@ -47,12 +47,14 @@ from driftline.schemas.times import (
     MINUTE_MS,
     SECOND_MS,
     format_time,
+    parse_duration,
     parse_event_time,
     parse_time,
 )
 from driftline.schemas.topics import (
     ALERT_COMMANDS,
     GROUND_TRUTH,
+    JOB_RUNS,
     PREDICTIONS,
     REGISTRY_COMMANDS,
     REPORTS,
@@ -65,6 +67,7 @@ __all__ = [
     "SIDE_DECODERS",
     "decode_alert_commands",
     "decode_commands",
+    "decode_job_runs",
     "decode_predictions",
     "decode_ticks",
     "decode_truths",
@@ -341,15 +344,38 @@ def decode_worker_metrics(
     return _decode_commands(WorkerMetrics, values, offsets, latest_ms, where)
 
 
+def decode_job_runs(
+    values: Values,
+    offsets: Sequence[int],
+    latest_ms: int | None = None,
+    *,
+    where: str = JOB_RUNS,
+) -> tuple[list[JobRun], list[int], list[Reject]]:
+    """Decode one batch of runs of scheduled jobs; see `decode_commands`. Their other times become
+    RFC 3339 in UTC too.
+    """
+    return _decode_commands(JobRun, values, offsets, latest_ms, where, _checked_run)
+
+
+def _checked_run(run: JobRun) -> JobRun:
+    for name in ("started", "ended"):
+        if (text := getattr(run, name)) is not None:
+            setattr(run, name, format_time(parse_time(text)))
+    if run.interval is not None and parse_duration(run.interval) <= 0:
+        raise ValueError(f"interval is {run.interval!r}, needed a duration above zero")
+    return run
+
+
 SIDE_DECODERS: dict[str, Callable[..., tuple[list[Any], list[int], list[Reject]]]] = {
     REGISTRY_COMMANDS: decode_commands,
     ALERT_COMMANDS: decode_alert_commands,
     WORKER_METRICS: decode_worker_metrics,
+    JOB_RUNS: decode_job_runs,
 }
 """By topic; see `driftline.schemas.topics.SIDE_INPUTS`."""
 
 
-Command = TypeVar("Command", RegistryCommand, AlertCommand, WorkerMetrics)
+Command = TypeVar("Command", RegistryCommand, AlertCommand, WorkerMetrics, JobRun)
 
 
 def _decode_commands(
@@ -358,6 +384,7 @@ def _decode_commands(
     offsets: Sequence[int],
     latest_ms: int | None,
     where: str,
+    checked: Callable[[Command], Command] = lambda command: command,
 ) -> tuple[list[Command], list[int], list[Reject]]:
     what = "report" if where in REPORTS else "command"
 
@@ -370,7 +397,7 @@ def _decode_commands(
         if latest_ms is not None and time_ms > latest_ms:
             raise _too_far_ahead(time_ms)
         try:
-            return msgspec.convert(event | {"timestamp": format_time(time_ms)}, type_)
+            return checked(msgspec.convert(event | {"timestamp": format_time(time_ms)}, type_))
         except ValueError as error:
             missing = "missing required field" in str(error)
             raise InvalidEvent(

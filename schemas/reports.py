@@ -1,24 +1,38 @@
-"""What runs around the models and reports about itself: workers on `worker-metrics`.
+"""What runs around the models and reports about itself: workers on `worker-metrics`, scheduled jobs
+on `job-runs`.
 
 Each such topic belongs to a name of its own in the place of a model, under which its rules are
 configured and its alerts are raised. Stage 3 judges the records.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
 from driftline.schemas.events import Name
 from driftline.schemas.results import key_of
 
-__all__ = ["DIMENSIONS", "LONGEST_INTERVAL_S", "SUBJECTS", "WORKERS", "Subject", "WorkerMetrics"]
+__all__ = [
+    "DIMENSIONS",
+    "JOBS",
+    "LONGEST_INTERVAL_S",
+    "SUBJECTS",
+    "TIME",
+    "WORKERS",
+    "JobRun",
+    "JobStatus",
+    "Subject",
+    "WorkerMetrics",
+]
 
-Subject = Literal["model", "workers"]
+Subject = Literal["model", "workers", "jobs"]
 WORKERS = "driftline-workers"
 """In the place of a model: the workers, which report on `worker-metrics`."""
-SUBJECTS: dict[str, Subject] = {WORKERS: "workers"}
+JOBS = "driftline-jobs"
+"""In the place of a model: scheduled jobs, whose runs are reported on `job-runs`."""
+SUBJECTS: dict[str, Subject] = {WORKERS: "workers", JOBS: "jobs"}
 """What is judged under a name that is no model's."""
-DIMENSIONS: dict[Subject, str] = {"workers": "worker"}
+DIMENSIONS: dict[Subject, str] = {"workers": "worker", "jobs": "job"}
 """What the segments of such a name are called: `worker=w1`."""
 
 LONGEST_INTERVAL_S = 600.0
@@ -83,3 +97,50 @@ class WorkerMetrics(Struct, kw_only=True, omit_defaults=True):
     def key(self) -> str:
         """In the place of a model."""
         return key_of((WORKERS,))
+
+
+JobStatus = Literal["running", "succeeded", "failed", "removed", "time"]
+TIME: Final = "time"
+
+
+class JobRun(Struct, kw_only=True, omit_defaults=True):
+    """What became of a run of a scheduled job.
+
+    Attributes
+    ----------
+    job
+        Name of the job.
+    timestamp
+        When this is reported.
+    status
+        "running", "succeeded" or "failed". "removed": the job is no longer run, and forgotten.
+        "time": nothing of a job, but time has passed; workers write it, so that a job that reports
+        nothing is noticed.
+    run_id
+        Name of the run: the same end of it, reported again, counts once.
+    started, ended
+        When the run began and ended.
+    interval
+        How often the job is to succeed at least, a duration such as "1d"; it holds until another
+        one is stated.
+    message
+        What happened, for a person.
+    """
+
+    job: Name
+    timestamp: str
+    status: JobStatus
+    run_id: str | None = None
+    started: str | None = None
+    ended: str | None = None
+    interval: str | None = None
+    message: str = ""
+
+    @property
+    def model_name(self) -> str:
+        """In the place of a model."""
+        return JOBS
+
+    def key(self) -> str:
+        """In the place of a model."""
+        return key_of((JOBS,))

@@ -9,7 +9,7 @@ from driftline.schemas.actions import Action
 from driftline.schemas.alert_commands import AlertCommand, AlertEvent
 from driftline.schemas.events import GroundTruth, Prediction, Tick
 from driftline.schemas.notifications import Notification
-from driftline.schemas.reports import WorkerMetrics
+from driftline.schemas.reports import JobRun, WorkerMetrics
 from driftline.schemas.results import (
     Alert,
     Drift,
@@ -39,6 +39,7 @@ __all__ = [
     "GROUND_TRUTH",
     "HISTOGRAMS",
     "INPUT_PARTITIONS",
+    "JOB_RUNS",
     "JOINED",
     "METRICS",
     "MODEL_LABELS",
@@ -92,6 +93,7 @@ MODEL_LABELS = "model-labels"
 MODEL_RULES = "model-rules"
 REFERENCE_PROFILES = "reference-profiles"
 WORKER_METRICS = "worker-metrics"
+JOB_RUNS = "job-runs"
 
 JOINED = (PREDICTIONS, GROUND_TRUTH, TICKS)
 """Input topics of stage 1; one task reads the same partition of each. All other topics are
@@ -103,7 +105,7 @@ COMMANDS = (REGISTRY_COMMANDS, ALERT_COMMANDS)
 here.
 """
 
-REPORTS = (WORKER_METRICS,)
+REPORTS = (WORKER_METRICS, JOB_RUNS)
 """Topics of what reports about itself. Nothing of a model depends on them, and of each only the
 order of its own records counts.
 """
@@ -258,6 +260,7 @@ TOPICS: dict[str, Topic] = {
             cleanup="compact",
         ),
         _topic(WORKER_METRICS, WorkerMetrics, "input", "driftline-workers", days=30),
+        _topic(JOB_RUNS, JobRun, "input", "driftline-jobs", days=30),
         _topic(REGISTRY_COMMANDS, RegistryCommand, "input", _MODEL_KEY, days=30),
         _topic(REGISTRY_EVENTS, RegistryEvent, "registry", _MODEL_KEY, days=None),
         _topic(REGISTRY_EFFECTS, RegistryEffect, "measure", _MODEL_KEY, days=None),

@@ -35,6 +35,7 @@ INPUTS = (
     "registry-commands",
     "alert-commands",
     "worker-metrics",
+    "job-runs",
 )
 """Topics that others write: of these the values are shown as they came."""
 

@@ -4,8 +4,8 @@ By default a replay executes the commands of the log, each at the time in its re
 on recorded history does. With `--follow` it executes none: each recorded event is in force from the
 frontier at which stage 2 of the live run used it, which the effect records give, and so is each
 recorded change of rules; each alert command that was answered is executed at the frontier in its
-answer; each action is the recorded one. What workers report is judged anew, each record at its own
-time, in the order of the topic. This repeats a live run on the wall clock, where a command
+answer; each action is the recorded one. Reports are judged anew, each at its own time, in the
+order of the topic. This repeats a live run on the wall clock, where a command
 counts when it is read.
 """
 
@@ -34,7 +34,7 @@ from driftline.schemas.actions import Action
 from driftline.schemas.alert_commands import AlertCommand, AlertEvent
 from driftline.schemas.decode import SIDE_DECODERS
 from driftline.schemas.rejects import Reject, RowNote
-from driftline.schemas.reports import WorkerMetrics
+from driftline.schemas.reports import JobRun, WorkerMetrics
 from driftline.schemas.results import (
     ReferenceProfile,
     RegistryCommand,
@@ -66,7 +66,7 @@ _NAMED = 3
 class TimedCommand(Struct, frozen=True):
     """A command or a report, and its event time."""
 
-    command: RegistryCommand | AlertCommand | WorkerMetrics
+    command: RegistryCommand | AlertCommand | WorkerMetrics | JobRun
     timestamp_ms: int
 
 

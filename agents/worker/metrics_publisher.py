@@ -1,5 +1,6 @@
-"""Writes a record of `worker-metrics` at each interval. A record that cannot be written is left
-out: the next one says what holds.
+"""Writes a record of `worker-metrics` at each interval, and one of `job-runs` that time has passed,
+so that a job that reports nothing is noticed. What cannot be written is left out: the next record
+says what holds.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from confluent_kafka import KafkaException, Producer
 from driftline.agents.kafka.broker.connection import BrokerError, Connection
 from driftline.agents.kafka.broker.wire import partition_of
 from driftline.agents.worker.system_metrics import SystemReader, count_start, worker_name
-from driftline.schemas.reports import WorkerMetrics
+from driftline.schemas.reports import TIME, JobRun, WorkerMetrics
 from driftline.schemas.results import encode
 from driftline.schemas.times import SECOND_MS
-from driftline.schemas.topics import WORKER_METRICS
+from driftline.schemas.topics import JOB_RUNS, WORKER_METRICS
 
 log = logging.getLogger(__name__)
 
@@ -72,13 +73,17 @@ class MetricsPublisher:
             self._producer = self._connection.producer(
                 **{"message.timeout.ms": round(_WRITE_S * SECOND_MS)}
             )
-        self._producer.produce(
-            self._connection.name(WORKER_METRICS),
-            encode(metrics),
-            metrics.key().encode(),
-            partition_of(metrics.model_name, self._connection.settings.partitions),
-            on_delivery=lambda error, _: failed.append(KafkaException(error)) if error else None,
-        )
+        time_passed = JobRun(job=metrics.worker, timestamp=metrics.timestamp, status=TIME)
+        for topic, report in ((WORKER_METRICS, metrics), (JOB_RUNS, time_passed)):
+            self._producer.produce(
+                self._connection.name(topic),
+                encode(report),
+                report.key().encode(),
+                partition_of(report.model_name, self._connection.settings.partitions),
+                on_delivery=lambda error, _: (
+                    failed.append(KafkaException(error)) if error else None
+                ),
+            )
         self._producer.flush(_WRITE_S)
         if failed:
             raise failed[0]

@@ -38,11 +38,11 @@ from driftline.schemas.topics import (
     JOINED,
     NOTIFICATIONS,
     OUTCOMES,
+    REPORTS,
     SIDE_INPUTS,
     TICKS,
     TOPICS,
     WINDOW_PARTIALS,
-    WORKER_METRICS,
     dlq_name,
     read_as,
 )
@@ -60,7 +60,7 @@ _OPERATIONS: Final = {
 }
 _INPUTS: Final = {JOIN: JOINED, DOWNSTREAM: (WINDOW_PARTIALS, *SIDE_INPUTS)}
 # Besides the results of its stages: ticks, and commands that belong to another partition.
-_ALSO_WRITTEN: Final = {JOIN: (TICKS, WORKER_METRICS), DOWNSTREAM: (TICKS, *SIDE_INPUTS)}
+_ALSO_WRITTEN: Final = {JOIN: (TICKS, *REPORTS), DOWNSTREAM: (TICKS, *SIDE_INPUTS)}
 _OF_GROUP, _OF_TRANSACTION = 0, 1
 _IMPOSSIBLE_TIMEOUT_MS: Final = -1
 _REQUESTS_AT_ONCE: Final = 50

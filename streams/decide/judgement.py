@@ -178,8 +178,40 @@ class SeriesOutcomes(msgspec.Struct, frozen=True, kw_only=True):
     losses: list[LostRows] = []
 
 
+class JobStanding(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a scheduled job at a time.
+
+    Parameters
+    ----------
+    failures
+        Runs that have failed since the last one that succeeded.
+    since_ms
+        When it succeeded last; its first report, if it never did.
+    has_succeeded
+        Whether it ever did.
+    interval_ms
+        How often it is to succeed; None if that is not stated.
+    message
+        Of the last run that failed.
+    """
+
+    job: str
+    at_ms: int
+    failures: int
+    since_ms: int
+    has_succeeded: bool
+    interval_ms: int | None = None
+    message: str = ""
+
+
 Measurement = (
-    WindowFigures | DriftWindow | OpenEpisodes | TunerEvaluation | SeriesOutcomes | WorkerMetrics
+    WindowFigures
+    | DriftWindow
+    | OpenEpisodes
+    | TunerEvaluation
+    | SeriesOutcomes
+    | WorkerMetrics
+    | JobStanding
 )
 
 

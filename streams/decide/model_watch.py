@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from driftline.schemas import topics
-from driftline.schemas.reports import WorkerMetrics
+from driftline.schemas.reports import JobRun, WorkerMetrics
 from driftline.schemas.results import (
     WHOLE_SHARE,
     Drift,
@@ -104,6 +104,12 @@ class ModelWatch:
         yield from self._reach(parse_time(metrics.timestamp))
         yield from self._reports.worker(metrics)
         # Reports have no common steps of time, so rules that read alerts are judged after each.
+        yield from self._joint.judge()
+
+    def job(self, run: JobRun) -> Iterator[Record]:
+        """Judge what is reported of a scheduled job."""
+        yield from self._reach(parse_time(run.timestamp))
+        yield from self._reports.job(run)
         yield from self._joint.judge()
 
     def registry(self, entry: RegistryEntry) -> Iterator[Record]:

@@ -1,8 +1,9 @@
-"""Alerts about what reports about itself: workers.
+"""Alerts about what reports about itself: workers, and scheduled jobs.
 
 A report is judged when it is read, at the time that the newest one has reached. Only the order of
-the reports counts, so a replay of their topic raises the same alerts. What has not reported for an
-hour is gone: its alerts resolve, and it is forgotten.
+the reports counts, so a replay of their topic raises the same alerts. A worker that has not
+reported for an hour is gone: its alerts resolve, and it is forgotten. A job is known until it is
+removed.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ from typing import Final, Protocol
 
 import msgspec
 
-from driftline.schemas.reports import WorkerMetrics
-from driftline.schemas.times import HOUR_MS, SECOND_MS, parse_time
-from driftline.streams.decide.alert_lifecycle import AlertState, Run, next_state
-from driftline.streams.decide.judgement import Measurement, Situation
+from driftline.schemas.reports import TIME, JobRun, WorkerMetrics
+from driftline.schemas.times import HOUR_MS, SECOND_MS, parse_duration, parse_time
+from driftline.streams.decide.alert_lifecycle import AlertState, Run, joined_parts, next_state
+from driftline.streams.decide.judgement import JobStanding, Measurement, Situation
 from driftline.streams.decide.open_alerts import OpenAlerts
 from driftline.streams.decide.report_rule import ReportRule
 from driftline.streams.decide.rule_index import RuleIndex
 from driftline.streams.decide.stored_state import (
+    JobState,
     StateCache,
     WatchedHistories,
     WatchedModel,
@@ -80,7 +82,22 @@ class ReportAlerts:
         step_ms = round(_GAP * metrics.interval_s * SECOND_MS)
         yield from self._judge(metrics, f"worker={metrics.worker}", step_ms)
 
-    def _judge(self, report: Measurement, segment: str, step_ms: int) -> Iterator[Record]:
+    def job(self, run: JobRun) -> Iterator[Record]:
+        """Judge what became of a run, and the jobs that may be overdue at its time."""
+        jobs = self._cache.load(WatchedReports, self._name).jobs
+        if run.status == "removed":
+            if jobs.pop(run.job, None) is not None:
+                why = f"Job {run.job} is no longer run"
+                yield from self._forget(f"job={run.job}", why)
+        elif run.status != TIME:
+            state = jobs.setdefault(run.job, JobState(first_ms=self._model.now_ms))
+            _take_run(state, run, self._model.now_ms)
+        for name, state in jobs.items():
+            if name == run.job or state.interval_ms is not None:
+                standing = _standing(name, state, self._model.now_ms)
+                yield from self._judge(standing, f"job={name}", None)
+
+    def _judge(self, report: Measurement, segment: str, step_ms: int | None) -> Iterator[Record]:
         series = self._series(VERSION, segment)
         rules = [rule for rule in self._index.report_rules if rule.applies_to(segment)]
         removed = [name for name in series.alerts if name not in self._index.rules]
@@ -94,13 +111,16 @@ class ReportAlerts:
         report: Measurement,
         series: WatchedSeries,
         segment: str,
-        step_ms: int,
+        step_ms: int | None,
     ) -> Iterator[Record]:
         judged = rule.judge(report, Situation(config=self._index.config))
         if judged.verdict == "unclear" and rule.name not in series.alerts:
             return
         judged = msgspec.structs.replace(judged, at_ms=self._model.now_ms)
         before = series.alerts.get(rule.name, AlertState())
+        if step_ms is None:
+            # Several may be judged at one time.
+            before = msgspec.structs.replace(before, window_end_ms=-1)
         state, change = next_state(
             _without_numbers(before),
             judged,
@@ -109,21 +129,55 @@ class ReportAlerts:
             step_ms=step_ms,
         )
         if change is not None:
-            state, record = self._alerts.announce(VERSION, segment, rule, state, judged, change)
+            joined = joined_parts(before.announced, state.announced) if before.firing else ()
+            state, record = self._alerts.announce(
+                VERSION, segment, rule, state, judged, change, joined=list(joined)
+            )
             yield record
+        if step_ms is None:
+            state = msgspec.structs.replace(state, window_end_ms=-1)
         series.alerts[rule.name] = state
 
     def _forget_gone(self, known: dict[str, int]) -> Iterator[Record]:
         gone = [name for name, at_ms in known.items() if at_ms < self._model.now_ms - GONE_MS]
         for name in gone:
             del known[name]
-            segment = f"worker={name}"
-            series = self._series(VERSION, segment)
-            why = f"Worker {name} has not reported for an hour"
-            yield from self._drop(series, VERSION, segment, list(series.alerts), why)
-            self._cache.load(WatchedVersion, self._name, VERSION).segments.remove(segment)
-            for kind in (WatchedSeries, WatchedHistories, WatchedTraffic):
-                self._cache.delete(kind, self._name, VERSION, segment)
+            yield from self._forget(f"worker={name}", f"Worker {name} has not reported for an hour")
+
+    def _forget(self, segment: str, why: str) -> Iterator[Record]:
+        """Resolve the alerts of what reports no more, and forget it."""
+        series = self._series(VERSION, segment)
+        yield from self._drop(series, VERSION, segment, list(series.alerts), why)
+        self._cache.load(WatchedVersion, self._name, VERSION).segments.remove(segment)
+        for kind in (WatchedSeries, WatchedHistories, WatchedTraffic):
+            self._cache.delete(kind, self._name, VERSION, segment)
+
+
+def _take_run(state: JobState, run: JobRun, now_ms: int) -> None:
+    if run.interval is not None:
+        state.interval_ms = parse_duration(run.interval)
+    if run.status == "running":
+        return
+    end = (run.status, run.run_id) if run.run_id is not None else None
+    if end is not None and end == state.last_end:
+        return
+    state.last_end = end
+    if run.status == "succeeded":
+        state.success_ms, state.failures, state.message = now_ms, 0, ""
+    else:
+        state.failures, state.message = state.failures + 1, run.message
+
+
+def _standing(name: str, state: JobState, now_ms: int) -> JobStanding:
+    return JobStanding(
+        job=name,
+        at_ms=now_ms,
+        failures=state.failures,
+        since_ms=state.first_ms if state.success_ms is None else state.success_ms,
+        has_succeeded=state.success_ms is not None,
+        interval_ms=state.interval_ms,
+        message=state.message,
+    )
 
 
 def _without_numbers(state: AlertState) -> AlertState:

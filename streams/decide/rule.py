@@ -31,6 +31,8 @@ from driftline.streams.decide.level_change import LevelChange
 from driftline.streams.decide.metric_info import Lane
 from driftline.streams.lanes import ALL
 
+Reads = Literal["metrics", "drift", "alerts", "tuning", "outcomes", "workers", "jobs"]
+"""What a rule may judge."""
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0.0)]
 
@@ -68,9 +70,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     cool_down: str = "0s"
     runbook_url: str | None = None
 
-    reads: ClassVar[Literal["metrics", "drift", "alerts", "tuning", "outcomes", "workers"]] = (
-        "metrics"
-    )
+    reads: ClassVar[Reads] = "metrics"
     judges_performance: ClassVar[bool] = False
     """Whether a breach of the rule means that performance has moved."""
     accepts: ClassVar[bool] = False

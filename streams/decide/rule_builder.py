@@ -2,7 +2,7 @@
 
 The default rules need no knowledge of the model: silence of predictions and of labels, errors,
 latency, missing labels, drift, and the version's own baseline. Users set thresholds on metrics.
-Workers, which stand in the place of a model, have default rules of their own.
+Workers and jobs, which stand in the place of a model, have default rules of their own.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from driftline.streams.decide.rules.coverage import CoverageRule
 from driftline.streams.decide.rules.data_quality import DataQualityRule
 from driftline.streams.decide.rules.drift import DriftRule
 from driftline.streams.decide.rules.error_rate import ErrorRateRule
+from driftline.streams.decide.rules.failed_job import FailedJobRule
 from driftline.streams.decide.rules.latency import LatencyRule
 from driftline.streams.decide.rules.no_data import NoDataRule
 from driftline.streams.decide.rules.no_labels import NoLabelsRule
@@ -44,12 +45,13 @@ OWN_DEFAULT_RULES: Final[Mapping[Subject, tuple[Rule, ...]]] = {
         SystemRule(name="disk", metric="disk", warning=0.90, critical=0.95),
         SystemRule(name="memory", metric="memory", critical=0.95),
     ),
+    "jobs": (FailedJobRule(),),
 }
 _INHERITED: Final = "defaults.rules"
-"""Of rules written there, each model and the workers have those that are about them; those that
+"""Of rules written there, models, workers and jobs have those that are about them; those that
 read alerts are for models.
 """
-_READERS: Final[Mapping[str, Subject]] = {"workers": "workers"}
+_READERS: Final[Mapping[str, Subject]] = {"workers": "workers", "jobs": "jobs"}
 """By what a rule reads, what it is about if that is no model; those that read alerts may be about
 any.
 """

@@ -45,6 +45,7 @@ class Decide:
     inputs: tuple[str, ...] = (
         topics.ALERT_COMMANDS,
         topics.WORKER_METRICS,
+        topics.JOB_RUNS,
         topics.REGISTRY_EFFECTS,
         topics.REGISTRY,
         topics.MODEL_RULES,
@@ -136,6 +137,7 @@ _NO_CHANGES: Final = _Changes(None, {})
 _HANDLERS: Final[tuple[tuple[str, Callable[[ModelWatch, Any], Iterator[Record]]], ...]] = (
     (topics.ALERT_COMMANDS, ModelWatch.command),
     (topics.WORKER_METRICS, ModelWatch.worker),
+    (topics.JOB_RUNS, ModelWatch.job),
     (topics.REGISTRY, ModelWatch.registry),
     (topics.METRICS, ModelWatch.metric),
     (topics.DRIFT, ModelWatch.drift),

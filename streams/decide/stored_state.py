@@ -168,6 +168,31 @@ class WatchedTraffic(msgspec.Struct, omit_defaults=True):
     hours: HourlyTraffic = HourlyTraffic()
 
 
+class JobState(msgspec.Struct, omit_defaults=True):
+    """State of a scheduled job.
+
+    Parameters
+    ----------
+    first_ms, success_ms
+        When it was first reported, and when it succeeded last; None if it never did.
+    failures
+        Runs that have failed since.
+    interval_ms
+        How often it is to succeed.
+    last_end
+        Status and id of the newest run that has ended.
+    message
+        Of the last run that failed.
+    """
+
+    first_ms: int
+    success_ms: int | None = None
+    failures: int = 0
+    interval_ms: int | None = None
+    last_end: tuple[str, str] | None = None
+    message: str = ""
+
+
 class WatchedReports(msgspec.Struct, omit_defaults=True):
     """What has reported about itself under a name.
 
@@ -175,9 +200,12 @@ class WatchedReports(msgspec.Struct, omit_defaults=True):
     ----------
     last_ms
         Time of the newest record, by worker.
+    jobs
+        By name.
     """
 
     last_ms: dict[str, int] = {}
+    jobs: dict[str, JobState] = {}
 
 
 class OpenAlertRecord(msgspec.Struct, omit_defaults=True):

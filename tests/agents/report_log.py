@@ -1,4 +1,4 @@
-"""Drawn reports of workers beside the sample log, and what people do about their alerts."""
+"""Drawn reports of workers and jobs beside the sample log, and what people do about alerts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from driftline.agents.sample_log import write_sample
-from driftline.schemas.reports import WORKERS
+from driftline.schemas.reports import JOBS, WORKERS
 from driftline.schemas.times import HOUR_MS, MINUTE_MS, format_time, parse_time
 
 FIRST_MS = parse_time("2025-06-03T00:00:30Z")
@@ -44,11 +44,14 @@ def write_report_log(folder: Path, seed: int) -> tuple[Path, Path]:
     config.write_text(config.read_text() + RULES)
     random = Random(seed)
     write_lines(log / "worker-metrics.jsonl", _metrics(random))
+    write_lines(log / "job-runs.jsonl", _runs(random))
     commands = [
         _command(random, number, "silence", {"duration": f"{random.randint(5, 600)}m"})
         for number in range(6)
     ]
     commands += [_command(random, 10, "unsilence", {"id": "c3"})]
+    silence = _command(random, 11, "silence", {"duration": "9h"})
+    commands.append(silence | {"model_name": JOBS})
     write_lines(log / "alert-commands.jsonl", sorted(commands, key=lambda each: each["timestamp"]))
     return config, log
 
@@ -84,6 +87,36 @@ def _metrics(random: Random) -> list[dict[str, Any]]:
             records.append(record)
             if random.random() < 0.02:
                 records.append(random.choice(records[-20:]))
+    return records
+
+
+def _runs(random: Random) -> list[dict[str, Any]]:
+    """Runs of three jobs, of which one states no interval and one is removed for some hours; time
+    that passes; runs that are reported twice; records that are none.
+    """
+    records: list[dict[str, Any]] = []
+    for minute in range(0, 60 * HOURS, 10):
+        at_ms = FIRST_MS + minute * MINUTE_MS
+        records.append({"job": "w0", "timestamp": format_time(at_ms), "status": "time"})
+        for job, interval in (("tuning", "30m"), ("backup", "2h"), ("report", None)):
+            at_ms += random.randint(0, 100_000)
+            if random.random() < 0.5 or (job == "backup" and 700 <= minute < 1000):
+                continue
+            record: dict[str, Any] = {
+                "job": job,
+                "timestamp": format_time(at_ms),
+                "status": random.choice(["succeeded", "failed", "failed", "running"]),
+                "run_id": f"{job}-{minute}",
+                "message": "out of memory",
+            }
+            if interval is not None:
+                record["interval"] = interval
+            if random.random() < 0.02:
+                record["interval"] = "soon"
+            records += [record] * random.choice([1, 1, 1, 2])
+        if minute == 800:
+            removed = {"job": "backup", "timestamp": format_time(at_ms), "status": "removed"}
+            records.append(removed)
     return records
 
 

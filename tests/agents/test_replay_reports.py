@@ -1,4 +1,6 @@
-"""Reports of workers in a replay: the same bytes for any options, and followed from a record."""
+"""Reports of workers and jobs in a replay: the same bytes for any options, and followed from a
+record.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ import driftline
 from driftline.agents.cli.program import driftline as program
 from driftline.agents.inprocess.replay import replay
 from driftline.schemas.config import load_config
-from driftline.schemas.reports import WORKERS
+from driftline.schemas.reports import JOBS, WORKERS
 from driftline.schemas.times import HOUR_MS, MINUTE_MS, parse_time
 from tests.agents.report_log import write_report_log
 from tests.agents.stopped_runs import run_through_stops
@@ -108,6 +110,59 @@ def test_alerts_are_those_of_plain_code(
     ]
     by_hand = episodes_by_hand(log, figure, levels)
     assert {each[1] for each in by_hand} == {"firing", "escalated", "resolved"}
+    assert len(by_hand) > 40
+    assert found == by_hand
+
+
+def runs_by_hand(log: Path) -> list[tuple[Any, ...]]:
+    """Job, change, what holds, and time of each change of an alert."""
+    minutes = {"30m": 30, "2h": 120}
+    now, known, open_ = 0, {}, {}
+    found: list[tuple[Any, ...]] = []
+    for run in lines((log / "job-runs.jsonl").read_bytes()):
+        if run.get("interval") == "soon":
+            continue
+        now, name = max(now, parse_time(run["timestamp"])), run["job"]
+        if run["status"] == "removed":
+            known.pop(name, None)
+            if name in open_:
+                del open_[name]
+                found.append((name, "resolved", now))
+            continue
+        if run["status"] != "time":
+            job = known.setdefault(name, {"failed": 0, "since": now, "ends": [None], "every": None})
+            job["every"] = minutes.get(run.get("interval"), job["every"])
+            end = (run["status"], run["run_id"])
+            if run["status"] != "running" and end != job["ends"][-1]:
+                job["ends"].append(end)
+                job["failed"] = job["failed"] + 1 if run["status"] == "failed" else 0
+                job["since"] = job["since"] if run["status"] == "failed" else now
+        for other, job in known.items():
+            holds = {"failed"} if job["failed"] >= 3 else set()
+            if job["every"] and now - job["since"] > 1.5 * job["every"] * MINUTE_MS:
+                holds.add("overdue")
+            if holds and other not in open_:
+                found.append((other, "firing", now))
+                open_[other] = holds
+            elif holds and holds - open_[other]:
+                found.append((other, "joined", now))
+                open_[other] |= holds
+            elif not holds and other in open_:
+                found.append((other, "resolved", now))
+                del open_[other]
+    return found
+
+
+def test_alerts_about_jobs_are_those_of_plain_code(sample: tuple[Path, Path, Outputs]) -> None:
+    _, log, expected = sample
+    found = [
+        (each["segment"].removeprefix("job="), each["change"], parse_time(each["at"]))
+        for each in lines(expected["alerts.jsonl"])
+        if each["model_name"] == JOBS and each["change"] in ("firing", "joined", "resolved")
+    ]
+    by_hand = runs_by_hand(log)
+    assert {each[1] for each in by_hand} == {"firing", "joined", "resolved"}
+    assert {each[0] for each in by_hand} == {"tuning", "backup", "report"}
     assert len(by_hand) > 40
     assert found == by_hand
 

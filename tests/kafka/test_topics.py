@@ -29,7 +29,7 @@ INPUTS = {"predictions", "ground-truth", "ticks"}
 RESULTS = {
     *("window-partials", "outcomes", "metrics", "histograms", "drift", "alerts", "recommendations"),
     *("registry-commands", "registry-events", "registry-effects", "registry", "actions"),
-    *("alert-commands", "alert-events", "worker-metrics"),
+    *("alert-commands", "alert-events", "worker-metrics", "job-runs"),
     "reference-profiles",
     "model-labels",
     "model-rules",
@@ -42,6 +42,7 @@ DEAD_LETTERS = {
     "registry-commands.dlq",
     "alert-commands.dlq",
     "worker-metrics.dlq",
+    "job-runs.dlq",
     "window-partials.dlq",
 }
 

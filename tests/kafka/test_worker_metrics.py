@@ -1,4 +1,4 @@
-"""A worker reports about itself: its alerts, through a kill, and their replay."""
+"""Reports of a worker and of jobs: their alerts, through a kill, and their replay."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from driftline.agents.kafka.broker.ranges import offset_ranges, read_records
 from driftline.agents.kafka.broker.topics import create
 from driftline.agents.kafka.broker.wire import partition_of
 from driftline.agents.kafka.tools.export import export
-from driftline.schemas.reports import WORKERS
+from driftline.schemas.reports import JOBS, WORKERS
+from driftline.schemas.times import format_time
 from tests.kafka.brokers import Names
 from tests.kafka.live_run import lines_of
 from tests.kafka.test_alert_acts import Console
@@ -59,6 +60,23 @@ def wait_for(connection: Connection, topic: str, **fields: Any) -> dict[str, Any
         time.sleep(0.2)
 
 
+def send_runs(connection: Connection) -> None:
+    """A job that fails three times and one that is overdue after a second, on the partition that
+    does not belong to them, as a producer with another partitioner writes them.
+    """
+    producer = connection.producer()
+    runs = [("backup", "failed", {"run_id": str(number)}) for number in range(3)]
+    for job, status, more in [*runs, ("tuning", "succeeded", {"interval": "1s"})]:
+        timestamp = format_time(time.time_ns() // 1_000_000)
+        value = {"job": job, "status": status, "timestamp": timestamp} | more
+        producer.produce(
+            connection.name("job-runs"),
+            json.dumps(value).encode(),
+            partition=1 - partition_of(JOBS, 2),
+        )
+    assert producer.flush(30) == 0
+
+
 def test_figures_of_a_worker_raise_alerts_through_a_kill_and_a_replay_raises_the_same(
     names: Names, tmp_path: Path
 ) -> None:
@@ -79,12 +97,20 @@ def test_figures_of_a_worker_raise_alerts_through_a_kill_and_a_replay_raises_the
         taken = Console(names, config).act("silence", *silence, "--reason", "known")
         assert taken.exit_code == 0, taken.output
         worker.kill()
+        send_runs(connection)
         worker.start().until_ready()
+        for job in ("backup", "tuning"):
+            wait_for(connection, "alerts", rule="failed_job", segment=f"job={job}")
         wait_for(connection, "worker-metrics", restarts=1)
         wait_for(connection, "alerts", rule="in_use", change="unsilenced")
         worker.terminate()
     finally:
         worker.kill()
+    jobs = [each for each in records(connection, "alerts") if each["model_name"] == JOBS]
+    assert {(each["segment"], each["change"]) for each in jobs} == {
+        ("job=backup", "firing"),
+        ("job=tuning", "firing"),
+    }
     told = [each["change"] for each in records(connection, "alerts") if each["rule"] == "in_use"]
     assert told == ["firing", "silenced", "unsilenced"]
     (part,) = (

@@ -55,6 +55,7 @@ def test_only_input_topics_can_be_explained() -> None:
         "registry-commands",
         "alert-commands",
         "worker-metrics",
+        "job-runs",
     )
     with pytest.raises(ValueError, match="'metrics' is not an input topic"):
         explain(b"{}", "metrics")

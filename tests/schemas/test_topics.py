@@ -224,6 +224,7 @@ def test_table_has_the_topics_of_the_design() -> None:
         "notifications": (4, "delete", 30 * DAY_MS),
         "recommendations": (4, "delete", 30 * DAY_MS),
         "worker-metrics": (4, "delete", 30 * DAY_MS),
+        "job-runs": (4, "delete", 30 * DAY_MS),
         "registry-commands": (4, "delete", 30 * DAY_MS),
         "registry-events": (4, "delete", None),
         "registry-effects": (4, "delete", None),

@@ -16,6 +16,7 @@ from driftline.streams.decide.alert_lifecycle import Run
 from driftline.streams.decide.daily_variance import Days, widened
 from driftline.streams.decide.judgement import (
     DriftWindow,
+    JobStanding,
     Measurement,
     OpenEpisodes,
     SeriesOutcomes,
@@ -72,6 +73,7 @@ NOTHING: dict[str, Measurement] = {
     "workers": WorkerMetrics(
         worker="w1", timestamp="2026-01-01T00:00:00Z", host="h1", interval_s=60
     ),
+    "jobs": JobStanding(job="nightly", at_ms=START_MS, failures=0, since_ms=0, has_succeeded=False),
     "alerts": OpenEpisodes(
         model_name="churn", model_version="1.0.0", segment="all", at_ms=START_MS
     ),
@@ -104,7 +106,7 @@ def test_each_rule_type_is_documented_and_judges_nothing_as_unclear(kind: str) -
         assert any(field in text for text in (doc, *bases)), field
     situation, empty = Situation(config=ModelConfig()), NOTHING[rule.reads]
     before = rule.judge(empty, situation)
-    assert before.verdict == ("clear" if rule.reads == "alerts" else "unclear")
+    assert before.verdict == ("clear" if rule.reads in ("alerts", "jobs") else "unclear")
     assert rule.judge(empty, situation) == before
     for other in NOTHING.keys() - {rule.reads}:
         with pytest.raises(TypeError):

@@ -12,7 +12,7 @@ from driftline.schemas.settings import ModelConfig
 from driftline.schemas.times import parse_time
 from driftline.streams.decide.judgement import Judgement, Measurement, Severity, Situation
 from driftline.streams.decide.report_rule import ReportRule
-from driftline.streams.decide.rule import InvalidRule, Positive
+from driftline.streams.decide.rule import InvalidRule, Positive, Reads
 from driftline.streams.decide.wording import figure
 
 Figure = Literal["cpu", "process_cpu", "memory", "rss", "disk", "network", "lag", "restarts"]
@@ -79,9 +79,7 @@ class SystemRule(
     critical: Positive | None = None
     clear: Positive | None = None
 
-    reads: ClassVar[Literal["metrics", "drift", "alerts", "tuning", "outcomes", "workers"]] = (
-        "workers"
-    )
+    reads: ClassVar[Reads] = "workers"
     concerns: ClassVar[Literal["behavior", "supply", "service", "alerts"]] = "service"
     grades: ClassVar[Mapping[Severity, str]] = {
         "warning": "warning",
