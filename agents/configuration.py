@@ -50,7 +50,7 @@ def checked_config(source: ConfigSource) -> Config:
         )
     try:
         check_metrics(config, [metric.name for metric in metric_plugins()])
-        models = [config.for_model(name) for name in (*config.models, *SUBJECTS)]
+        models = [config.for_rules(name) for name in (*config.models, *SUBJECTS)]
         for model in (config.defaults, *models):
             for build in (build_tuner, build_policy):
                 build(model)

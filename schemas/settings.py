@@ -239,7 +239,11 @@ class Config(Struct, frozen=True, kw_only=True):
 
     def for_model(self, name: str) -> ModelConfig:
         """Settings of a model; the defaults for a model that the file does not name."""
-        config, subject = self.models.get(name, self.defaults), SUBJECTS.get(name)
+        return self.models.get(name, self.defaults)
+
+    def for_rules(self, name: str) -> ModelConfig:
+        """Settings of a model, or of what stands in the place of one, for its rules."""
+        config, subject = self.for_model(name), SUBJECTS.get(name)
         return config if subject is None else msgspec.structs.replace(config, subject=subject)
 
     def fingerprint(self) -> str:

@@ -258,7 +258,7 @@ class Downstream:
             self._received(record) if record.topic == ALERT_COMMANDS else record
             for record in (*commands, *decided)
         ]
-        for _, records in groupby(in_order, lambda record: record.topic == ALERT_COMMANDS):
+        for _, records in groupby(in_order, _side):
             emitted += yield from self._settled(list(records))
         return emitted
 
@@ -295,6 +295,13 @@ class Downstream:
 
     def _reads_outcomes(self, model_name: str) -> bool:
         return self._decide.reads_outcomes(model_name, self._states(self._decide.name))
+
+
+def _side(record: Record) -> str:
+    """What records in a row have in common that may be handled together. Reports of several topics
+    may not, so that their alerts are in the order of their times.
+    """
+    return record.topic if record.topic in (ALERT_COMMANDS, *REPORTS) else ""
 
 
 def _by_topic(records: Sequence[Record], topics: Sequence[str]) -> dict[str, Sequence[Any]]:

@@ -101,8 +101,8 @@ def test_the_page_of_rules_lists_every_type_and_its_examples_are_accepted() -> N
     examples = re.findall(r"^```toml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     windows = '[defaults]\nwindows = ["1m", "10m", "1h", "1d", "7d/1d"]\n'
     config = parse_config("\n".join([windows, *examples]))
-    written = [len(config.for_model(name).rules) for name in ("churn", *SUBJECTS)]
+    written = [len(config.for_rules(name).rules) for name in ("churn", *SUBJECTS)]
     assert sum(written) == len(examples)
     for name, n in zip(("churn", *SUBJECTS), written, strict=True):
-        model = config.for_model(name)
+        model = config.for_rules(name)
         assert len(build_rules(model)) == n + len(OWN_DEFAULT_RULES[model.subject])

@@ -117,9 +117,12 @@ def _rehearsed(command: RegistryCommand, out: Path, log: Path | None) -> Registr
     log since; a rejection is an error.
     """
     from driftline.streams.registry.commands import event_without_log
+    from driftline.streams.registry.model_state import RegisteredModel
 
     source = rules_of_folder(out)
     model = source.models.get(command.model_name)
+    if model is None and source.settings(command.model_name).subject != "model":
+        model = RegisteredModel(command.model_name)
     if model is None:
         known = ", ".join(sorted(source.models)) or "none"
         raise WrongInput(f"no model {command.model_name} in {out}; its models: {known}")

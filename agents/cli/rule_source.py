@@ -42,7 +42,7 @@ class RuleSource:
 
     def settings(self, model_name: str) -> ModelConfig:
         """The settings of a model; "*" for every one that the configuration does not name."""
-        return self.config.defaults if model_name == "*" else self.config.for_model(model_name)
+        return self.config.defaults if model_name == "*" else self.config.for_rules(model_name)
 
     def levels(self, model_name: str) -> dict[str, RuleLevel]:
         """By name of the rule, what commands have set."""

@@ -34,7 +34,7 @@ from driftline.schemas.actions import Action
 from driftline.schemas.alert_commands import AlertCommand, AlertEvent
 from driftline.schemas.decode import SIDE_DECODERS
 from driftline.schemas.rejects import Reject, RowNote
-from driftline.schemas.reports import JobRun, WorkerMetrics
+from driftline.schemas.reports import SUBJECTS, JobRun, WorkerMetrics
 from driftline.schemas.results import (
     ReferenceProfile,
     RegistryCommand,
@@ -197,7 +197,7 @@ class RecordedDecisions:
         }
         """By model and reference id; None after its first use."""
         self._steps = _steps(
-            _effects_of_models(folder),
+            [_placed(effect, self._events) for effect in _effects_of_models(folder)],
             _read_any(folder / f"{ALERT_EVENTS}.jsonl", AlertEvent),
             _read_any(folder / f"{ACTIONS}.jsonl", Action),
         )
@@ -327,6 +327,16 @@ def _steps(
         reached_ms[action.model_name] = at_ms
         steps.append((at_ms, action))
     return sorted(steps, key=itemgetter(0))
+
+
+def _placed(
+    effect: RegistryEffect, events: Mapping[str, Sequence[RegistryEvent]]
+) -> RegistryEffect:
+    """An effect as it is; of what has reports and no counts, at the time of its command."""
+    if effect.model_name not in SUBJECTS:
+        return effect
+    at = [e.at for e in events.get(effect.model_name, ()) if e.revision == effect.revision]
+    return msgspec.structs.replace(effect, frontier=at[0]) if at else effect
 
 
 def _read_any(path: Path, kind: type[Any]) -> list[Any]:

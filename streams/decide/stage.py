@@ -60,7 +60,7 @@ class Decide:
         self._config = config
         self._default = RuleIndex(config.defaults)
         self._indexes = {
-            name: RuleIndex(config.for_model(name)) for name in (*config.models, *SUBJECTS)
+            name: RuleIndex(config.for_rules(name)) for name in (*config.models, *SUBJECTS)
         }
         self._changed: dict[str, tuple[_Changes, RuleIndex]] = {}
         self._detectors = KeptDetectors()
@@ -117,7 +117,7 @@ class Decide:
             return self._indexes.get(model_name, self._default)
         known = self._changed.get(model_name)
         if known is None or known[0] != changes:
-            config = self._config.for_model(model_name)
+            config = self._config.for_rules(model_name)
             if changes.settings is not None:
                 config = with_decisions(config, changes.settings)
             known = self._changed[model_name] = (changes, RuleIndex(config, changes.levels))

@@ -114,7 +114,7 @@ class Registry:
         if answered == content:
             return []
         model = stored.model()
-        config = self._config.for_model(command.model_name)
+        config = self._config.for_rules(command.model_name)
         event = event_of(model, command, stored, config, cause=cause)
         if answered is not None:
             event = msgspec.structs.replace(

@@ -52,6 +52,8 @@ def write_report_log(folder: Path, seed: int) -> tuple[Path, Path]:
     commands += [_command(random, 10, "unsilence", {"id": "c3"})]
     silence = _command(random, 11, "silence", {"duration": "9h"})
     commands.append(silence | {"model_name": JOBS})
+    level = _command(random, 12, "set_rule_level", {"rule": "disk", "above": 0.93})
+    write_lines(log / "registry-commands.jsonl", [level])
     write_lines(log / "alert-commands.jsonl", sorted(commands, key=lambda each: each["timestamp"]))
     return config, log
 

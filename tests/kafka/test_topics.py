@@ -106,10 +106,7 @@ def test_topics_are_created_from_the_table_and_the_configuration(names: Names) -
     assert {name: topic.partitions for name, topic in found.items()} == {
         **dict.fromkeys(INPUTS, 3),
         **dict.fromkeys(RESULTS, 2),
-        **{
-            name: 2 if name.startswith(("alert", "registry", "window")) else 3
-            for name in DEAD_LETTERS
-        },
+        **{name: 3 if name.removesuffix(".dlq") in INPUTS else 2 for name in DEAD_LETTERS},
         f"{names.app}-join-changelog": 3,
         f"{names.app}-downstream-changelog": 2,
         "driftline-owner": 1,

@@ -245,7 +245,7 @@ def test_rules_stand_where_they_belong_and_each_side_takes_its_own_of_the_defaul
     both += '[[defaults.rules]]\ntype = "composite"\nname = "c"\nall = ["t"]\n'
     config = checked_config(parse_config(both))
     names = {
-        model: [each.name for each in build_rules(config.for_model(model))]
+        model: [each.name for each in build_rules(config.for_rules(model))]
         for model in ("churn", WORKERS)
     }
     assert names[WORKERS] == ["busy", "disk", "memory"]
@@ -254,7 +254,7 @@ def test_rules_stand_where_they_belong_and_each_side_takes_its_own_of_the_defaul
 
 
 def test_levels_are_set_by_command_as_those_of_other_rules() -> None:
-    config = Config().for_model(WORKERS)
+    config = Config().for_rules(WORKERS)
     change = LevelChange(rule="disk", above=0.8, severity="warning")
     name, values = changed_level(config, {}, change)
     assert (name, values) == ("disk", {"warning": 0.8})

@@ -17,7 +17,7 @@ from driftline.streams.decide.judgement import (
 )
 from driftline.streams.decide.report_rule import ReportRule
 from driftline.streams.decide.rule import Positive, Reads
-from driftline.streams.decide.wording import figure, listed, moment
+from driftline.streams.decide.wording import figure, moment
 
 _SHOWN = 200
 
@@ -78,7 +78,7 @@ class FailedJobRule(
             window_end_ms=job.at_ms,
             at_ms=job.at_ms,
             severity=self.severity,
-            finding=f"Job {job.job} {listed(texts) if texts else 'is back in order'}",
+            finding=f"Job {job.job} {' and '.join(texts) or 'is back in order'}",
             metric="failures",
             value=job.failures,
             threshold=self.failures,
