@@ -55,7 +55,7 @@ def drift_options(command: click.decorators.FC) -> click.decorators.FC:
     "report",
     epilog=example(
         "driftline drift report",
-        "driftline drift report --model churn --target feature:amount --json",
+        "driftline drift report --model churn --target feature:monthly_spend --json",
         "driftline drift report --broker broker:9092",
     ),
 )
@@ -120,7 +120,7 @@ def report(
     "history",
     epilog=example(
         "driftline drift history --last 90d",
-        "driftline drift history --target feature:amount --json --broker broker:9092",
+        "driftline drift history --target feature:monthly_spend --json --broker broker:9092",
     ),
 )
 @model_options

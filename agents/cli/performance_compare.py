@@ -63,7 +63,7 @@ class Comparison:
     "compare",
     epilog=example(
         "driftline performance compare 1.4.2 1.5.0 --model churn",
-        "driftline performance compare 1.4.2 1.5.0 --window 7d/1d --segment plan=pro --metric f1",
+        "driftline performance compare 1.4.2 1.5.0 --window 1d --segment plan=pro --metric f1",
     ),
 )
 @click.argument("a", metavar="VERSION_A")

@@ -17,6 +17,7 @@ from driftline.agents.terminal import inert
 
 if TYPE_CHECKING:
     from driftline.agents.read_model.read_model import ReadModel, Reads
+    from driftline.schemas.settings import Config
 
 
 @contextmanager
@@ -51,6 +52,35 @@ def read_results(out: Path, broker: str | None, config: Path | None) -> Iterator
 def place_of(out: Path, broker: str | None) -> str:
     """Where the results of `read_results` are from, for messages."""
     return f"{broker}" if is_broker(broker) else f"{out}"
+
+
+def settings_of(reads: Reads, out: Path, broker: str | None) -> Config:
+    """The settings that results were counted with: as the workers recorded them last, or as the run
+    of a folder has them; the built-in defaults where neither is known.
+
+    Raises
+    ------
+    WrongInput
+        If they cannot be read.
+    """
+    from driftline.agents.output_folder import RUN_FILE, read_run
+    from driftline.schemas.config import parse_config
+    from driftline.schemas.results import RegistryEffect
+    from driftline.schemas.setting_changes import settings_toml
+    from driftline.schemas.topics import REGISTRY_EFFECTS
+    from driftline.streams.lanes import NO_MODEL
+
+    settings = None
+    effects = reads.records.latest(REGISTRY_EFFECTS, RegistryEffect, model_name=NO_MODEL)
+    for effect in effects:
+        settings = effect.settings
+    if settings is None and not is_broker(broker) and (out / RUN_FILE).is_file():
+        with report_read_errors():
+            settings = read_run(out).get("settings")
+    try:
+        return parse_config(settings_toml(settings or {}))
+    except ValueError as error:
+        raise WrongInput(f"{place_of(out, broker)}: {error}") from error
 
 
 @contextmanager

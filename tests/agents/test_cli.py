@@ -52,7 +52,9 @@ def test_unknown_metric_in_the_configuration_is_an_error_with_its_place(tmp_path
 
 VERBS = list(verbs())
 READING = [
-    path for path in VERBS if path[0] in ("models", "performance", "alerts", "registry", "doctor")
+    path
+    for path in VERBS
+    if path[0] in ("status", "models", "performance", "drift", "alerts", "registry", "doctor")
 ]
 
 

@@ -157,6 +157,7 @@ def test_records_that_were_deleted_are_passed_over(
 @pytest.mark.parametrize(
     "verb",
     [
+        ("status",),
         ("models", "list"),
         ("performance", "summary"),
         ("performance", "summary", "--lane", "traffic", "--metric", "throughput"),
