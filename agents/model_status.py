@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from driftline.agents.output_folder import latest
-from driftline.agents.read_model.figure_reads import Series, SeriesFilter, only
+from driftline.agents.read_model.figure_reads import SeriesFilter, only, window_of_a_day
 from driftline.agents.rules_without_rows import rules_without_rows
 from driftline.schemas.results import (
     Alert,
@@ -18,7 +18,7 @@ from driftline.schemas.results import (
     RuleWindows,
     WindowFigures,
 )
-from driftline.schemas.times import DAY_MS, EpochMs, parse_duration
+from driftline.schemas.times import EpochMs, parse_duration
 from driftline.schemas.topics import ALERTS, MODEL_RULES, REGISTRY, RULE_WINDOWS
 from driftline.streams.decide.judged_rung import ENOUGH
 from driftline.streams.decide.rule import MetricRule, Rule
@@ -34,7 +34,6 @@ SEVERITIES: Final = ("info", "warning", "error", "critical")
 WATCHED_BY_DEFAULT: Final = "balanced_accuracy"
 """The mean recall of all classes: what the default rule `performance_drop` watches."""
 _NO_PERFORMANCE: Final = ("label_coverage", "delay_p50", "delay_p95")
-_REGULAR: Final = ("tumbling", "sliding")
 
 
 class JudgedFigure(
@@ -175,7 +174,7 @@ def _judged(
             lane="decisions",
         )
     )
-    window, maturity, metrics = _window_of_a_day(series), None, [WATCHED_BY_DEFAULT]
+    window, maturity, metrics = window_of_a_day(series), None, [WATCHED_BY_DEFAULT]
     if isinstance(rule, MetricRule):
         window = rule.window or windows.get(rule.name, window)
         maturity, metrics = rule.maturity, _metrics(rule)
@@ -225,19 +224,6 @@ def _judges_performance(rule: Rule) -> bool:
 def _metrics(rule: MetricRule) -> list[str]:
     metric: str | tuple[str, ...] = getattr(rule, "metric", ())
     return [metric] if isinstance(metric, str) else list(metric)
-
-
-def _window_of_a_day(series: Iterable[Series]) -> str | None:
-    """The largest window of at most a day, or the smallest one; None without any."""
-    sizes = {
-        each.window: (parse_duration(each.window.partition("/")[0]), each.kind == "tumbling")
-        for each in series
-        if each.kind in _REGULAR
-    }
-    short = [window for window, (size, _) in sizes.items() if size <= DAY_MS]
-    if short:
-        return max(short, key=lambda window: (*sizes[window], window))
-    return min(sizes, key=lambda window: (*sizes[window], window), default=None)
 
 
 def _at_judged_rung(records: Iterable[WindowFigures]) -> WindowFigures:

@@ -64,6 +64,7 @@ def print_table(
     from rich.text import Text
 
     rows, target = [list(map(inert, row)) for row in rows], console()
+    columns = list(map(inert, columns))
     if not rows:
         target.print(Text(empty))
         return
@@ -88,7 +89,7 @@ def print_table(
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for index, width in zip(kept, widths, strict=True):
         justify = "right" if columns[index].startswith(">") else "left"
-        table.add_column(_heading(columns[index]), justify=justify, width=width)  # type: ignore[arg-type]
+        table.add_column(Text(_heading(columns[index])), justify=justify, width=width)  # type: ignore[arg-type]
     for row in rows:
         table.add_row(*(Text(row[index], style=COLOURS.get(row[index], "")) for index in kept))
     target.print(table)

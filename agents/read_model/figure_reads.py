@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -13,10 +13,13 @@ import numpy.typing as npt
 from driftline.agents.read_model.packed import Samples, unpack
 from driftline.agents.read_model.selection import condition
 from driftline.schemas.results import NO_MATURITY, Histogram, WindowFigures, decoder
+from driftline.schemas.times import DAY_MS, parse_duration
 
 _decode_figures = decoder(WindowFigures).decode
 _decode_histogram = decoder(Histogram).decode
 _ALWAYS: Final = 1 << 62
+REGULAR: Final = ("tumbling", "sliding")
+"""Kinds of windows that follow each other in time."""
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):
@@ -280,3 +283,16 @@ def only(series: Series) -> SeriesFilter:
         window=series.window,
         maturity=series.maturity or NO_MATURITY,
     )
+
+
+def window_of_a_day(series: Iterable[Series]) -> str | None:
+    """The largest window of at most a day, or the smallest one; None without any."""
+    sizes = {
+        each.window: (parse_duration(each.window.partition("/")[0]), each.kind == "tumbling")
+        for each in series
+        if each.kind in REGULAR
+    }
+    short = [window for window, (size, _) in sizes.items() if size <= DAY_MS]
+    if short:
+        return max(short, key=lambda window: (*sizes[window], window))
+    return min(sizes, key=lambda window: (*sizes[window], window), default=None)

@@ -12,8 +12,11 @@ from confluent_kafka import Producer, TopicPartition
 from driftline.agents.cli.program import driftline
 from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.topics import create
+from driftline.agents.output_folder import read_run
 from driftline.agents.read_model.read_model import ReadModel, open_broker
-from driftline.schemas.topics import ALERTS, METRICS
+from driftline.schemas.results import RegistryEffect, encode
+from driftline.schemas.topics import ALERTS, METRICS, REGISTRY_EFFECTS
+from driftline.streams.lanes import NO_MODEL
 from tests.agents.sample_output import sample_lines, sample_output
 from tests.agents.test_read_model import everything, expected, in_order
 from tests.kafka.brokers import Names
@@ -161,6 +164,7 @@ def test_records_that_were_deleted_are_passed_over(
         ("models", "list"),
         ("performance", "summary"),
         ("performance", "summary", "--lane", "traffic", "--metric", "throughput"),
+        ("performance", "details"),
         ("performance", "trends", "--last", "30d", "--metric", "f1"),
         ("performance", "compare", "1.4.2", "1.4.2"),
         ("drift", "report"),
@@ -178,7 +182,14 @@ def test_verbs_say_the_same_of_a_broker_and_of_a_folder(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     config = tmp_path / "driftline.toml"
     config.write_text(names.toml(kafka=KAFKA), encoding="utf-8")
-    writer.write([*of_the_sample(), (METRICS, b"{}")])
+    # As workers record them when they start.
+    settings = RegistryEffect(
+        model_name=NO_MODEL,
+        revision=0,
+        frontier="1970-01-01T00:00:00Z",
+        settings=read_run(sample_output())["settings"],
+    )
+    writer.write([*of_the_sample(), (REGISTRY_EFFECTS, encode(settings)), (METRICS, b"{}")])
     on_broker = ["--broker", names.servers, "--config", str(config)]
     for form in ([], ["--json"]):
         of_folder = CliRunner().invoke(driftline, [*verb, "--out", str(sample_output()), *form])
