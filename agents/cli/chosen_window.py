@@ -20,7 +20,20 @@ _NAMED = 5
 
 
 def window_options(command: F) -> F:
-    """`--segment`, `--lane`, `--window`, `--from` and `--maturity`."""
+    """`--segment`, `--lane`, and those of `moment_options`."""
+    command = moment_options(command)
+    for option in (
+        click.option("--lane", type=click.Choice(LANES), default="decisions", show_default=True),
+        click.option(
+            "--segment", default="all", show_default=True, help='"all", or "dimension=value".'
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def moment_options(command: F) -> F:
+    """`--window`, `--from` and `--maturity`."""
     for option in (
         click.option(
             "--maturity",
@@ -35,10 +48,6 @@ def window_options(command: F) -> F:
             help="Begin of the window, in RFC 3339; by default that of the newest complete one.",
         ),
         click.option("--window", help="The window, for example 1d or 7d/1d."),
-        click.option("--lane", type=click.Choice(LANES), default="decisions", show_default=True),
-        click.option(
-            "--segment", default="all", show_default=True, help='"all", or "dimension=value".'
-        ),
     ):
         command = option(command)
     return command
@@ -49,19 +58,17 @@ def chosen_windows(
     *,
     model_name: str | None,
     model_version: str | None,
-    segment: str | None,
+    segment: str,
     lane: str,
     window: str | None,
     start: str | None,
     maturity: str,
 ) -> list[WindowFigures]:
-    """A record for each model version and segment: of the window that starts then, else the newest
+    """A record for each model version: of the window that starts then, else the newest
     complete one, at a rung, else the last one that was emitted.
 
     Parameters
     ----------
-    segment
-        None for all.
     window
         None for the largest regular one of at most a day, or the smallest one.
 
@@ -81,9 +88,9 @@ def chosen_windows(
     chosen = _of_window(series, window)
     if maturity != "last":
         chosen = one_rung(chosen, maturity)
-    by_name: dict[tuple[str, str, str], list[Series]] = {}
+    by_name: dict[tuple[str, str], list[Series]] = {}
     for each in chosen:
-        by_name.setdefault((each.model_name, each.model_version, each.segment), []).append(each)
+        by_name.setdefault((each.model_name, each.model_version), []).append(each)
     found = [
         record
         for rungs in by_name.values()

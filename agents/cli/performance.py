@@ -1,7 +1,7 @@
 """`driftline performance`: the newest figures of each model version, with their intervals.
 
-One window as a whole is `performance_details.py`, figures over time are `performance_trends.py`,
-versions side by side `performance_compare.py`.
+One window as a whole is `performance_details.py`, its errors `performance_errors.py`, figures over
+time are `performance_trends.py`, versions side by side `performance_compare.py`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from driftline.agents.cli.output import (
 )
 from driftline.agents.cli.performance_compare import compare
 from driftline.agents.cli.performance_details import details
+from driftline.agents.cli.performance_errors import errors
 from driftline.agents.cli.performance_trends import trends
 from driftline.agents.cli.result_source import place_of, read_results
 from driftline.agents.cli.tables import fit_columns, print_table, print_wrapped, wrap
@@ -227,5 +228,5 @@ def select_last_rungs(records: list[WindowFigures]) -> list[WindowFigures]:
     )
 
 
-for command in (details, trends, compare):
+for command in (details, errors, trends, compare):
     performance.add_command(command)

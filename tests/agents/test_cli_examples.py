@@ -20,7 +20,7 @@ from tests.agents.sample_output import sample_output
 READING = [
     ("status",),
     ("models", "list"),
-    *(("performance", name) for name in ("summary", "details", "trends", "compare")),
+    *(("performance", name) for name in ("summary", "details", "errors", "trends", "compare")),
     ("drift", "report"),
     ("drift", "history"),
 ]
