@@ -186,7 +186,7 @@ def _judged(
     ]
     if not records:
         return None
-    record = _at_judged_rung(records)
+    record = at_judged_rung(records)
     baseline = entry.baselines.get(record.maturity or "-", {})
     usual = baseline.get("metrics", {})
     metric = next((name for name in metrics if usual.get(name) is not None), metrics[0])
@@ -226,7 +226,7 @@ def _metrics(rule: MetricRule) -> list[str]:
     return [metric] if isinstance(metric, str) else list(metric)
 
 
-def _at_judged_rung(records: Iterable[WindowFigures]) -> WindowFigures:
+def at_judged_rung(records: Iterable[WindowFigures]) -> WindowFigures:
     """The record of the first rung with nearly complete labels, or of the last one."""
     ladder = sorted(records, key=lambda each: parse_duration(each.maturity or "0s"))
     complete = (each for each in ladder if (each.completeness or 0.0) >= ENOUGH)

@@ -4,7 +4,7 @@ run, or a broker.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,6 +129,12 @@ def is_broker(broker: str | None) -> bool:
     if broker is not None and named and given("broker") is ParameterSource.COMMANDLINE:
         raise WrongInput(f"--broker and --{named[0]} are given; name one of them")
     return broker is not None and not named
+
+
+def why_fired(records: Sequence[Alert]) -> str | None:
+    """The summary of the latest record that is not "resolved"; None if the topic has none left."""
+    summaries = [record.summary for record in records if record.status != "resolved"]
+    return summaries[-1] if summaries else None
 
 
 def _named(alerts: Iterable[Alert]) -> str:

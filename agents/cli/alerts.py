@@ -20,7 +20,7 @@ from driftline.agents.cli.alert_acts import (
 from driftline.agents.cli.alert_channels import test_channel
 from driftline.agents.cli.alert_levels import set_level
 from driftline.agents.cli.alert_rules import show_rules
-from driftline.agents.cli.alert_source import open_source, source_options
+from driftline.agents.cli.alert_source import open_source, source_options, why_fired
 from driftline.agents.cli.output import (
     WrongInput,
     example,
@@ -82,7 +82,7 @@ def list_alerts(
     least = SEVERITIES.index(severity)
     with open_source(out, broker, config) as source:
         listed = [
-            (records[-1], _why_fired(records))
+            (records[-1], why_fired(records))
             for records in source.episodes().values()
             if SEVERITIES.index(records[-1].severity) >= least
             and model_name in (None, records[-1].model_name)
@@ -206,12 +206,6 @@ def _status(alert: Alert) -> str:
     if alert.status == "acknowledged" and alert.acknowledged is not None:
         return f"acknowledged ({alert.acknowledged.by})"
     return alert.status
-
-
-def _why_fired(records: list[Alert]) -> str | None:
-    """The summary of the latest record that is not "resolved"; None if the topic has none left."""
-    summaries = [record.summary for record in records if record.status != "resolved"]
-    return summaries[-1] if summaries else None
 
 
 def _episode(name: str, episodes: dict[str, list[Alert]], place: str) -> list[Alert]:

@@ -1,7 +1,8 @@
 """`driftline performance`: the newest figures of each model version, with their intervals.
 
 One window as a whole is `performance_details.py`, its errors `performance_errors.py`, figures over
-time are `performance_trends.py`, versions side by side `performance_compare.py`.
+time are `performance_trends.py`, versions side by side `performance_compare.py`, figures beside the
+baseline `performance_degradation.py`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from driftline.agents.cli.output import (
     share,
 )
 from driftline.agents.cli.performance_compare import compare
+from driftline.agents.cli.performance_degradation import degradation
 from driftline.agents.cli.performance_details import details
 from driftline.agents.cli.performance_errors import errors
 from driftline.agents.cli.performance_trends import trends
@@ -228,5 +230,5 @@ def select_last_rungs(records: list[WindowFigures]) -> list[WindowFigures]:
     )
 
 
-for command in (details, errors, trends, compare):
+for command in (details, errors, trends, compare, degradation):
     performance.add_command(command)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +27,9 @@ from driftline.agents.terminal import print_json
 if TYPE_CHECKING:
     from driftline.agents.read_model.figure_reads import FigureReads, Series
     from driftline.schemas.results import WindowFigures
+
+Figures = tuple[Mapping[str, float | None], Mapping[str, tuple[float, float]]]
+"""Values and 95 % intervals by metric."""
 
 
 @dataclass(kw_only=True)
@@ -179,22 +182,27 @@ def _newest_of_both(
 
 def _compared(a: WindowFigures, b: WindowFigures, metrics: Sequence[str]) -> Comparison:
     names = [name for name in metrics if name in a.metrics or name in b.metrics]
-    return Comparison(a=a, b=b, differences=[difference(a, b, name) for name in names])
+    return Comparison(
+        a=a,
+        b=b,
+        differences=[difference(name, (a.metrics, a.ci), (b.metrics, b.ci)) for name in names],
+    )
 
 
-def difference(a: WindowFigures, b: WindowFigures, metric: str) -> Difference:
+def difference(metric: str, a: Figures, b: Figures) -> Difference:
     """The difference of a metric, with an interval from those of both (Zou and Donner 2008)."""
     import numpy as np
 
     from driftline.streams.intervals import square_and_add
 
-    of_a, of_b = a.metrics.get(metric), b.metrics.get(metric)
+    (values_a, ci_a), (values_b, ci_b) = a, b
+    of_a, of_b = values_a.get(metric), values_b.get(metric)
     found = Difference(metric=metric, a=of_a, b=of_b, difference=None, low=None, high=None)
     if of_a is None or of_b is None:
         return found
     found.difference = of_b - of_a
-    if metric in a.ci and metric in b.ci:
-        (low_a, high_a), (low_b, high_b) = a.ci[metric], b.ci[metric]
+    if metric in ci_a and metric in ci_b:
+        (low_a, high_a), (low_b, high_b) = ci_a[metric], ci_b[metric]
         low, high = square_and_add(
             np.array([[of_b, -of_a]]),
             np.array([[low_b, -high_a]]),

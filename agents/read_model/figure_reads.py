@@ -285,13 +285,18 @@ def only(series: Series) -> SeriesFilter:
     )
 
 
-def window_of_a_day(series: Iterable[Series]) -> str | None:
-    """The largest window of at most a day, or the smallest one; None without any."""
-    sizes = {
+def regular_windows(series: Iterable[Series]) -> dict[str, tuple[int, bool]]:
+    """By name of a window that follows in time, its size in ms and whether it is tumbling."""
+    return {
         each.window: (parse_duration(each.window.partition("/")[0]), each.kind == "tumbling")
         for each in series
         if each.kind in REGULAR
     }
+
+
+def window_of_a_day(series: Iterable[Series]) -> str | None:
+    """The largest window of at most a day, or the smallest one; None without any."""
+    sizes = regular_windows(series)
     short = [window for window, (size, _) in sizes.items() if size <= DAY_MS]
     if short:
         return max(short, key=lambda window: (*sizes[window], window))

@@ -20,7 +20,10 @@ from tests.agents.sample_output import sample_output
 READING = [
     ("status",),
     ("models", "list"),
-    *(("performance", name) for name in ("summary", "details", "errors", "trends", "compare")),
+    *(
+        ("performance", name)
+        for name in ("summary", "details", "errors", "trends", "compare", "degradation")
+    ),
     ("drift", "report"),
     ("drift", "history"),
 ]

@@ -166,6 +166,7 @@ def test_records_that_were_deleted_are_passed_over(
         ("performance", "summary", "--lane", "traffic", "--metric", "throughput"),
         ("performance", "details"),
         ("performance", "errors"),
+        ("performance", "degradation"),
         ("performance", "trends", "--last", "30d", "--metric", "f1"),
         ("performance", "compare", "1.4.2", "1.4.2"),
         ("drift", "report"),
