@@ -182,7 +182,7 @@ def _judged(
         record
         for each in series
         if each.window == window and maturity in (None, each.maturity)
-        for record in reads.figures.newest(only(each))
+        for record in reads.figures.newest_whole(only(each))
     ]
     if not records:
         return None

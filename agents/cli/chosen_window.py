@@ -45,7 +45,7 @@ def moment_options(command: F) -> F:
             "--from",
             "start",
             metavar="TIME",
-            help="Begin of the window, in RFC 3339; by default that of the newest complete one.",
+            help="Begin of the window, in RFC 3339; by default the newest one that data cover.",
         ),
         click.option("--window", help="The window, for example 1d or 7d/1d."),
     ):
@@ -65,7 +65,7 @@ def chosen_windows(
     maturity: str,
 ) -> list[WindowFigures]:
     """A record for each model version: of the window that starts then, else the newest
-    complete one, at a rung, else the last one that was emitted.
+    one that data cover, at a rung, else the last one that was emitted.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def _record(
     from driftline.schemas.times import parse_time
 
     if start is None:
-        records = [record for each in rungs for record in figures.newest(only(each))]
+        records = [record for each in rungs for record in figures.newest_whole(only(each))]
         newest = max((record.window_start_ms for record in records), default=None)
         records = [record for record in records if record.window_start_ms == newest]
     else:

@@ -173,7 +173,7 @@ def _newest(reads: Reads, series: Sequence[Series]) -> list[WindowFigures]:
     records: dict[tuple[str, str], list[WindowFigures]] = {}
     for each in series:
         records.setdefault((each.model_name, each.model_version), []).extend(
-            reads.figures.newest(only(each))
+            reads.figures.newest_whole(only(each))
         )
     return [at_judged_rung(rungs) for rungs in records.values() if rungs]
 

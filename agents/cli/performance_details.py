@@ -48,7 +48,7 @@ def details(
     """Show one window of each model version: its rows, the confusion matrix in counts and shares,
     and every metric with interval and bounds, or why it has no value.
 
-    By default the newest complete window of the largest size up to a day. With --json, the records
+    By default the newest whole window of the largest size up to a day. With --json, the records
     as on the topic.
     """
     with read_results(out, broker, config) as reads:

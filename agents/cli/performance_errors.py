@@ -126,7 +126,7 @@ def errors(
 
     Segments are in the order of the lower end of the 95 % interval, so that a few rows do not
     make a segment the worst one. The difference is that to all other rows of the window. By
-    default the newest complete window of the largest size up to a day.
+    default the newest whole window of the largest size up to a day.
     """
     with read_results(out, broker, config) as reads:
         records = chosen_windows(

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from driftline.agents.read_model.packed import Samples, unpack
 from driftline.agents.read_model.selection import condition
-from driftline.schemas.results import NO_MATURITY, Histogram, WindowFigures, decoder
+from driftline.schemas.results import NO_MATURITY, WHOLE_SHARE, Histogram, WindowFigures, decoder
 from driftline.schemas.times import DAY_MS, parse_duration
 
 _decode_figures = decoder(WindowFigures).decode
@@ -134,13 +134,19 @@ class FigureReads:
     def newest(self, wanted: SeriesFilter) -> Iterator[WindowFigures]:
         """The newest complete window of each series."""
         for series_id, _ in self._series(wanted):
-            row = self._connection.execute(
-                "SELECT sample_id, record FROM figures WHERE series_id = ? AND NOT provisional"
-                " ORDER BY start_ms DESC LIMIT 1",
-                (series_id,),
-            ).fetchone()
-            if row is not None:
-                yield _decode_figures(self._unpacked(*row))
+            if (record := next(self._newest_first(series_id), None)) is not None:
+                yield record
+
+    def newest_whole(self, wanted: SeriesFilter) -> Iterator[WindowFigures]:
+        """The newest complete window of each series that data cover as a whole, or the newest one
+        if there is none.
+        """
+        for series_id, _ in self._series(wanted):
+            records = self._newest_first(series_id)
+            newest = next(records, None)
+            if newest is not None:
+                whole = (each for each in records if each.covered_share >= WHOLE_SHARE)
+                yield newest if newest.covered_share >= WHOLE_SHARE else next(whole, newest)
 
     def between(self, wanted: SeriesFilter, span: Span) -> Iterator[WindowFigures]:
         """The windows of each series in the order of time."""
@@ -268,6 +274,15 @@ class FigureReads:
             " AND complete_at_ms <= ? AND provisional <= ? ORDER BY start_ms",
             (series_id, span.since_ms, span.until_ms, span.known_at_ms, span.provisional),
         )
+
+    def _newest_first(self, series_id: int) -> Iterator[WindowFigures]:
+        """The complete windows, from the newest one back."""
+        for row in self._connection.execute(
+            "SELECT sample_id, record FROM figures WHERE series_id = ? AND NOT provisional"
+            " ORDER BY start_ms DESC",
+            (series_id,),
+        ):
+            yield _decode_figures(self._unpacked(*row))
 
     def _unpacked(self, sample_id: int, record: bytes) -> bytes:
         return unpack(record, self._samples.content(self._connection, sample_id))

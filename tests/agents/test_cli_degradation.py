@@ -47,6 +47,7 @@ def out(tmp_path: Path, *more: Struct) -> Path:
         figures(24, 0.6, hours=24, completeness=0.97),
         figures(48, 0.2, hours=24, provisional=True),
         figures(48, 0.65, hours=24, maturity="1h", completeness=0.4),
+        figures(49, 0.3, hours=24, covered_share=0.5),
         figures(47, 0.9),
         figures(0, 0.5, hours=24 * 9),
         *more,

@@ -74,7 +74,9 @@ def test_a_window_is_shown_with_all_that_is_known(out: Path) -> None:
             **MATRIX,
         ),
     )
-    shown = details(out, "--version", "1")
+    # It is shown where it is named: the newest one that data cover is the one before.
+    assert starts(out, "--version", "1") == [("1", "6h", "2026-03-01T00:00:00Z")]
+    shown = details(out, "--version", "1", "--from", "2026-03-01T06:00:00Z")
     for part in (
         "of the labels that come in the end, 90.0 % are usually known at this maturity",
         "data cover 50.0 % of the window",

@@ -169,6 +169,17 @@ def test_the_metric_is_that_of_the_first_rule_on_performance(tmp_path: Path) -> 
     )
 
 
+def test_a_window_that_data_cover_in_part_is_not_the_newest(tmp_path: Path) -> None:
+    """The last window of a recorded log; without a whole one it is shown all the same."""
+    part = figures(12, 0.1, hours=6, covered_share=0.9)
+    whole = figures(6, 0.75, hours=6, covered_share=0.96)
+    out = folder(tmp_path, entry("1"), whole, part, settings=THRESHOLDS)
+    assert rows(out)[0]["judged"]["value"] == 0.75
+    (tmp_path / "b").mkdir()
+    out = folder(tmp_path / "b", entry("1"), part, settings=THRESHOLDS)
+    assert rows(out)[0]["judged"]["value"] == 0.1
+
+
 def test_a_level_that_a_command_set_decides_the_window(tmp_path: Path) -> None:
     level = RuleLevel(values={"window": "1h"}, revision=2, set_by="ann", set_at="2026-03-01")
     out = folder(
