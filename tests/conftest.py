@@ -21,6 +21,9 @@ settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
+# A worker of pytest-xdist sets it; tables would be as wide as the terminal of whoever runs the tests.
+os.environ.pop("COLUMNS", None)
+
 TESTS = Path(__file__).parent
 
 

@@ -189,8 +189,7 @@ def write(folder, topic, *records):
 
 
 def shown(out, *arguments) -> str:
-    # A worker of pytest-xdist sets COLUMNS.
-    runner = CliRunner(env={"COLUMNS": None})
+    runner = CliRunner()
     result = runner.invoke(driftline, [*arguments, "--out", str(out)])
     assert result.exit_code == 0, result.output
     return " ".join(result.stdout.split())

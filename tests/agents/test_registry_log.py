@@ -12,7 +12,11 @@ import pytest
 
 from driftline.agents.inprocess.replay import replay
 from driftline.agents.recorded.lines import LogError
-from driftline.agents.recorded.registry_log import RecordedDecisions, unfollowed_note
+from driftline.agents.recorded.registry_log import (
+    RecordedCommands,
+    RecordedDecisions,
+    unfollowed_note,
+)
 from driftline.schemas.config import parse_config
 from driftline.schemas.times import HOUR_MS, format_time
 
@@ -69,6 +73,12 @@ def matrices(out: Path) -> list[Any]:
     return [record["matrix"] for record in records(out, "metrics") if "matrix" in record]
 
 
+def followed(out: Path) -> RecordedDecisions:
+    """The decisions of an output folder, without reports."""
+    nothing = RecordedCommands({}, {}, latest_ms=0, write_rejected=lambda topic, portion: None)
+    return RecordedDecisions(out, nothing)
+
+
 def test_set_threshold_changes_no_count_until_predictions_carry_the_new_threshold(
     tmp_path: Path,
 ) -> None:
@@ -89,7 +99,7 @@ def test_following_a_log_without_a_profile_that_an_event_names_says_which(tmp_pa
     (profile,) = records(out, "reference-profiles")
     (out / "reference-profiles.jsonl").write_bytes(b"")
     with pytest.raises(LogError) as error:
-        RecordedDecisions(out).before(None)
+        followed(out).before(None)
     assert f"has no profile {profile['reference_id']!r} of churn" in str(error.value)
     assert "reference-profiles.jsonl" in str(error.value)
     assert "export it again" in str(error.value)
@@ -100,7 +110,7 @@ def test_following_a_log_without_one_of_the_events_names_the_revisions(tmp_path:
     events = (out / "registry-events.jsonl").read_bytes().splitlines(keepends=True)
     (out / "registry-events.jsonl").write_bytes(b"".join(events[:1] + events[2:]))
     with pytest.raises(LogError, match="after revision 1 comes 3; the log has a hole"):
-        RecordedDecisions(out).before(None)
+        followed(out).before(None)
 
 
 def test_profile_is_written_once_however_often_its_version_changes(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tests.oracle.verdict import differences
 from tests.simulation import runs
 from tests.simulation.histories import write
 
-SEED = 533
+SEED = 603
 Lines = list[dict[str, Any]]
 
 
