@@ -29,8 +29,8 @@ demo: $(VENV)/.demo $(if $(BROKER),$(VENV)/.kafka) ## watch a model through a ye
 kafka: $(VENV)/.kafka ## a real Kafka on this machine (needs Java 17 and Maven); ends with: .venv/bin/driftline dev-broker down
 	$(BIN)/driftline dev-broker up $(ARGS)
 
-test: $(VENV)/.dev ## every test, in three processes for two cores; ARGS="-k name" for some
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+test: $(VENV)/.dev ## every test, on two cores; ARGS="-k name" for some
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-quick: $(VENV)/.dev ## the tests that need no broker and little time (below three minutes)
 	$(BIN)/python -m pytest -m "not slow and not kafka" -n 2 $(ARGS)

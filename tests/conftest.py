@@ -5,7 +5,7 @@ A change is then judged by itself in CI; what a developer's run finds becomes an
 of its own. No example has a deadline: how long one takes says how busy the machine is.
 
 Files whose tests need a broker wait for more than half of their time, the others compute. They are
-mixed, so that three processes keep two cores busy.
+mixed, so that both cores are kept busy.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
-# A worker of pytest-xdist sets it; tables would be as wide as the terminal of whoever runs the tests.
+# A worker of pytest-xdist sets it, and tables would be as wide as the terminal of its user.
 os.environ.pop("COLUMNS", None)
 
 TESTS = Path(__file__).parent

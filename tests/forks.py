@@ -10,10 +10,11 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 FORKS = multiprocessing.get_context("forkserver")
+FRESH = multiprocessing.get_context("spawn")
 FORKS.set_forkserver_preload(
     [
         "driftline.agents.cli.program",
@@ -26,10 +27,15 @@ FORKS.set_forkserver_preload(
 
 
 def run_command(
-    words: Sequence[str], *, log: Path, environment: Mapping[str, str]
-) -> ForkServerProcess:
-    """Start `driftline` with these words; its output is appended to `log`."""
-    process = FORKS.Process(target=_command, args=(list(words), log, dict(environment)))
+    words: Sequence[str], *, log: Path, environment: Mapping[str, str], fresh: bool = False
+) -> BaseProcess:
+    """Start `driftline` with these words; its output is appended to `log`.
+
+    With `fresh`, the interpreter starts anew, with the environment of the test as it is now: a
+    forked one does not read PYTHONPATH again.
+    """
+    context = FRESH if fresh else FORKS
+    process = context.Process(target=_command, args=(list(words), log, dict(environment)))
     process.start()
     return process
 

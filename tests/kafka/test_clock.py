@@ -112,7 +112,7 @@ def test_a_worker_with_a_wrong_clock_is_not_ready_and_joins_what_comes(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(found))
     connection = names.connection(kafka=KAFKA)
     topics.create(connection)
-    worker = WorkerProcess(tmp_path, names.toml(kafka=KAFKA)).start()
+    worker = WorkerProcess(tmp_path, names.toml(kafka=KAFKA), fresh=True).start()
     try:
         worker.until(lambda: "clock" in str(worker.readiness().get("reasons")), "is ready")
         assert "behind the broker's" in str(worker.readiness()["reasons"])

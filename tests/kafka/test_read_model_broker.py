@@ -20,6 +20,7 @@ from driftline.streams.lanes import NO_MODEL
 from tests.agents.sample_output import sample_lines, sample_output
 from tests.agents.test_read_model import everything, expected, in_order
 from tests.kafka.brokers import Names
+from tests.kafka.test_export import until_ended
 
 pytestmark = pytest.mark.kafka
 
@@ -59,6 +60,8 @@ class Writer:
             self._producer.abort_transaction(30)
         else:
             self._producer.commit_transaction(30)
+        for topic in {topic for topic, _ in values}:
+            until_ended(self.names, self.connection.name(topic))
 
 
 @pytest.fixture

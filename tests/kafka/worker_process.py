@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +30,26 @@ class WorkerProcess:
         The configuration.
     arguments
         More arguments of the command line.
+    fresh
+        Whether its interpreter starts anew, with the environment of the test.
     """
 
-    def __init__(self, folder: Path, toml: str, *arguments: str, name: str = "w") -> None:
+    def __init__(
+        self, folder: Path, toml: str, *arguments: str, name: str = "w", fresh: bool = False
+    ) -> None:
         self.port = free_port()
         self.log = folder / f"{name}.log"
         self._config = folder / f"{name}.toml"
         self._config.write_text(toml, encoding="utf-8")
         self._arguments = ["--state", str(folder / name), "--web-port", str(self.port), *arguments]
-        self._process: ForkServerProcess | None = None
+        self._fresh = fresh
+        self._process: BaseProcess | None = None
 
     def start(self) -> WorkerProcess:
         """Start it, without waiting."""
         environment = {key: value for key, value in os.environ.items() if key != "DRIFTLINE_BROKER"}
         words = ["worker", "--config", str(self._config), *self._arguments]
-        self._process = run_command(words, log=self.log, environment=environment)
+        self._process = run_command(words, log=self.log, environment=environment, fresh=self._fresh)
         return self
 
     @property
