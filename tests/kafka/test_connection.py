@@ -120,3 +120,9 @@ def test_a_broker_that_is_still_starting_is_waited_for() -> None:
     error = connection().error(KafkaError(KafkaError.COORDINATOR_LOAD_IN_PROGRESS), "asking")
     assert isinstance(error, BrokerAway)
     assert str(error).endswith("asking: is not ready yet (COORDINATOR_LOAD_IN_PROGRESS)")
+
+
+def test_a_broker_that_does_not_acknowledge_a_record_in_time_is_waited_for() -> None:
+    error = connection().error(KafkaError(KafkaError._MSG_TIMED_OUT), "measuring its time")
+    assert isinstance(error, BrokerAway)
+    assert "measuring its time: does not answer (" in str(error)

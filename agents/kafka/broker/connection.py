@@ -297,6 +297,7 @@ _AWAY = (
     KafkaError._TRANSPORT,
     KafkaError._ALL_BROKERS_DOWN,
     KafkaError._TIMED_OUT,
+    KafkaError._MSG_TIMED_OUT,
     KafkaError._RESOLVE,
 )
 # Just after the start of a broker, or while a partition of its own topics moves.
