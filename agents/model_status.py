@@ -70,10 +70,12 @@ class JudgedFigure(
 
 
 class ModelStatus(msgspec.Struct, kw_only=True, rename={"data_until_ms": "data_until"}):
-    """One model version.
+    """One model version, or what stands in the place of one.
 
     Attributes
     ----------
+    stage
+        Null for what is not registered.
     data_until_ms
         End of the newest window of traffic with predictions; null without any.
     judged
@@ -87,7 +89,7 @@ class ModelStatus(msgspec.Struct, kw_only=True, rename={"data_until_ms": "data_u
 
     model_name: str
     model_version: str
-    stage: str
+    stage: str | None
     n_predictions: int
     data_until_ms: EpochMs | None
     judged: JudgedFigure | None
@@ -103,8 +105,9 @@ class ModelStatus(msgspec.Struct, kw_only=True, rename={"data_until_ms": "data_u
 def statuses(
     reads: Reads, config: Config, *, model_name: str | None, model_version: str | None
 ) -> list[ModelStatus]:
-    """The status of each registered version, of which the first needs attention first: by the worst
-    open alert, rules that cannot judge, stage, and name.
+    """The status of each registered version, and of what has an open alert and is not registered,
+    such as workers and jobs. What needs attention comes first: by the worst open alert, rules that
+    cannot judge, stage, and name.
 
     Parameters
     ----------
@@ -136,10 +139,23 @@ def statuses(
                 n_predictions=count,
                 data_until_ms=EpochMs(until) if count else None,
                 judged=_judged(reads, entry, rules, _chosen_windows(windows, version)),
-                alerts=sorted(alerts.get(version, []), key=_most_severe_first),
+                alerts=sorted(alerts.pop(version, []), key=_most_severe_first),
                 not_judged=not_judged.get(version, {}),
             )
         )
+    found += [
+        ModelStatus(
+            model_name=name,
+            model_version=version,
+            stage=None,
+            n_predictions=0,
+            data_until_ms=None,
+            judged=None,
+            alerts=sorted(of_version, key=_most_severe_first),
+            not_judged={},
+        )
+        for (name, version), of_version in alerts.items()
+    ]
     return sorted(found, key=_attention)
 
 

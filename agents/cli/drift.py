@@ -10,7 +10,7 @@ import click
 
 from driftline.agents.cli.alert_source import source_options
 from driftline.agents.cli.output import (
-    WrongInput,
+    duration_option,
     example,
     json_option,
     minute,
@@ -152,12 +152,8 @@ def history(
     """
     from driftline.agents.read_model.drift_reads import DriftFilter
     from driftline.agents.read_model.figure_reads import Span
-    from driftline.schemas.times import parse_duration
 
-    try:
-        span_ms = parse_duration(last)
-    except ValueError as error:
-        raise WrongInput(f"--last {last}: {error}") from error
+    span_ms = duration_option("--last", last)
     wanted = DriftFilter(
         model_name=model_name,
         model_version=model_version,

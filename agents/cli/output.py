@@ -45,6 +45,22 @@ def model_options(command: F) -> F:
     return click.option("--model", "model_name", metavar="MODEL", help="Only this model.")(command)
 
 
+def duration_option(option: str, text: str) -> int:
+    """The value of an option that is a duration such as "7d", in milliseconds.
+
+    Raises
+    ------
+    WrongInput
+        If it is none; the message names the option.
+    """
+    from driftline.schemas.times import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise WrongInput(f"{option} {text}: {error}") from error
+
+
 def example(*lines: str) -> str:
     """The examples of a help text, one command per line."""
     return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)

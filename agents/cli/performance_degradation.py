@@ -19,6 +19,7 @@ from driftline.agents.cli.figure_cells import (
 )
 from driftline.agents.cli.output import (
     WrongInput,
+    duration_option,
     example,
     json_option,
     minute,
@@ -106,12 +107,8 @@ def degradation(
     variance between days, so a clear difference here need not be an alert.
     """
     from driftline.agents.read_model.figure_reads import SeriesFilter
-    from driftline.schemas.times import parse_duration
 
-    try:
-        span_ms = parse_duration(last)
-    except ValueError as error:
-        raise WrongInput(f"--last {last}: {error}") from error
+    span_ms = duration_option("--last", last)
     wanted = SeriesFilter(
         model_name=model_name, model_version=model_version, segment="all", lane=lane
     )

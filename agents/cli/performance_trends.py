@@ -21,6 +21,7 @@ from driftline.agents.cli.figure_cells import (
 )
 from driftline.agents.cli.output import (
     WrongInput,
+    duration_option,
     example,
     json_option,
     minute,
@@ -88,12 +89,8 @@ def trends(
     smallest to the largest value.
     """
     from driftline.agents.read_model.figure_reads import SeriesFilter
-    from driftline.schemas.times import parse_duration
 
-    try:
-        span_ms = parse_duration(last)
-    except ValueError as error:
-        raise WrongInput(f"--last {last}: {error}") from error
+    span_ms = duration_option("--last", last)
     wanted = SeriesFilter(
         model_name=model_name, model_version=model_version, segment=segment, lane=lane
     )

@@ -44,8 +44,8 @@ def status(
     model_version: str | None,
     as_json: bool,
 ) -> int:
-    """Show each model version with the metric that is judged, its baseline, and open alerts; what
-    needs attention comes first.
+    """Show each model version with the metric that is judged, its baseline, and open alerts, and
+    open alerts of workers and jobs; what needs attention comes first.
 
     The metric is that of the first rule on figures of all rows, such as "threshold" or
     "degradation"; without one it is balanced_accuracy, the mean of the recalls that
@@ -81,7 +81,7 @@ def _print(found: Sequence[ModelStatus]) -> None:
             (
                 each.model_name,
                 each.model_version,
-                each.stage,
+                each.stage or "-",
                 _alerts(each) or "-",
                 *_judged(each),
                 minute(each.data_until_ms),
@@ -129,7 +129,8 @@ def _print(found: Sequence[ModelStatus]) -> None:
 def _judged(status: ModelStatus) -> tuple[str, ...]:
     figure = status.judged
     if figure is None:
-        return ("-", "no complete window yet", "-", "-", "-", "-", "-")
+        why = "-" if status.stage is None else "no complete window yet"
+        return ("-", why, "-", "-", "-", "-", "-")
     name = figure.metric
     return (
         name,
@@ -155,7 +156,7 @@ def _alerts(*found: ModelStatus) -> str:
 
 
 def _summary(found: Sequence[ModelStatus]) -> str:
-    count = len(found)
+    count = sum(each.stage is not None for each in found)
     versions = "1 model version" if count == 1 else f"{count:,} model versions"
     until = max((each.data_until_ms or 0 for each in found), default=0)
     news = [f"open alerts: {alerts}" if (alerts := _alerts(*found)) else "no alert is open"]

@@ -11,7 +11,7 @@ import click
 from driftline.agents.terminal import console, inert
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, JustifyMethod
     from rich.text import Text
 
     from driftline.schemas.check_result import CheckResult
@@ -88,8 +88,8 @@ def print_table(
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for index, width in zip(kept, widths, strict=True):
-        justify = "right" if columns[index].startswith(">") else "left"
-        table.add_column(Text(_heading(columns[index])), justify=justify, width=width)  # type: ignore[arg-type]
+        justify: JustifyMethod = "right" if columns[index].startswith(">") else "left"
+        table.add_column(Text(_heading(columns[index])), justify=justify, width=width)
     for row in rows:
         table.add_row(*(Text(row[index], style=COLOURS.get(row[index], "")) for index in kept))
     target.print(table)

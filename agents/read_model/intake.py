@@ -10,16 +10,16 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache, lru_cache
+from functools import cache
 from operator import itemgetter
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
 from driftline.agents.read_model.index import Index, generation
 from driftline.agents.read_model.packed import Samples, pack
 from driftline.agents.read_model.retention import Limits, trim_drift, trim_records, trim_series
-from driftline.schemas.results import NO_MATURITY, decoder
+from driftline.schemas.results import NO_MATURITY, Drift, Histogram, WindowFigures, decoder
 from driftline.schemas.times import parse_time
 from driftline.schemas.topics import DRIFT, HISTOGRAMS, METRICS, OUTCOMES, TOPICS
 
@@ -33,9 +33,6 @@ _MOST_CACHED: Final = 50_000
 _TRIM_AFTER: Final = 1_000
 _EXAMPLE_CHARACTERS: Final = 300
 
-T = TypeVar("T")
-_ms = lru_cache(maxsize=65_536)(parse_time)
-
 
 class Changed(NamedTuple):
     """Of what records were added."""
@@ -43,41 +40,6 @@ class Changed(NamedTuple):
     topic: str
     model_name: str
     model_version: str
-
-
-class _Window(msgspec.Struct):
-    """The fields of figures and histograms that are columns of the index."""
-
-    model_name: str
-    model_version: str
-    segment: str
-    lane: str
-    window: str
-    window_start: str
-    window_end: str
-    maturity: str | None
-    final: bool
-
-
-class _Figures(_Window):
-    kind: str
-    provisional: bool
-    revision: int
-    n_predictions: int
-    n: int
-    complete_at: str
-
-
-class _Drift(msgspec.Struct):
-    model_name: str
-    model_version: str
-    segment: str
-    target: str
-    method: str
-    window: str
-    window_start: str
-    window_end: str
-    level: str
 
 
 class _Other(msgspec.Struct):
@@ -147,15 +109,15 @@ class Intake:
         self, connection: sqlite3.Connection, topic: str, values: Sequence[bytes]
     ) -> set[Changed]:
         changed, rows = set(), []
-        for value, record in _decoded(connection, topic, values, _decode_figures):
+        for value, record in _decoded(connection, topic, values):
             owner = Changed(topic, record.model_name, record.model_version)
             series_id = self._series_id(connection, record, record.kind)
             rows.append(
                 (
                     series_id,
-                    _ms(record.window_start),
-                    _ms(record.window_end),
-                    _ms(record.complete_at),
+                    record.window_start_ms,
+                    record.window_end_ms,
+                    record.complete_at_ms,
                     record.revision,
                     record.provisional,
                     record.final,
@@ -175,13 +137,13 @@ class Intake:
         self, connection: sqlite3.Connection, topic: str, values: Sequence[bytes]
     ) -> set[Changed]:
         changed, rows = set(), []
-        for value, record in _decoded(connection, topic, values, _decode_window):
+        for value, record in _decoded(connection, topic, values):
             owner = Changed(topic, record.model_name, record.model_version)
             rows.append(
                 (
                     self._series_id(connection, record, ""),
-                    _ms(record.window_start),
-                    _ms(record.window_end),
+                    record.window_start_ms,
+                    record.window_end_ms,
                     record.final,
                     *self._packed(connection, (*owner, record.lane), value),
                 )
@@ -195,13 +157,13 @@ class Intake:
         self, connection: sqlite3.Connection, topic: str, values: Sequence[bytes]
     ) -> set[Changed]:
         changed, rows = set(), []
-        for value, record in _decoded(connection, topic, values, _decode_drift):
+        for value, record in _decoded(connection, topic, values):
             owner = Changed(topic, record.model_name, record.model_version)
             rows.append(
                 (
                     self._target_id(connection, record),
-                    _ms(record.window_start),
-                    _ms(record.window_end),
+                    record.window_start_ms,
+                    record.window_end_ms,
                     record.level,
                     *self._packed(connection, (*owner, ""), value),
                 )
@@ -218,11 +180,11 @@ class Intake:
         self, connection: sqlite3.Connection, topic: str, values: Sequence[bytes]
     ) -> set[Changed]:
         changed, rows = set(), []
-        for value, record in _decoded(connection, topic, values, _typed(topic)):
+        for value, record in _decoded(connection, topic, values):
             fields = _decode_other(value)
             at = fields.at or fields.frontier or fields.created_at
             owner = Changed(topic, fields.model_name, fields.model_version or "")
-            rows.append((*owner, record.key(), None if at is None else _ms(at), value))
+            rows.append((*owner, record.key(), None if at is None else parse_time(at), value))
             changed.add(owner)
             self._untrimmed[topic,] += 1
         connection.executemany(
@@ -240,7 +202,9 @@ class Intake:
         sample = self._samples.for_record(connection, owner, value)
         return sample.sample_id, pack(value, sample.content)
 
-    def _series_id(self, connection: sqlite3.Connection, record: _Window, kind: str) -> int:
+    def _series_id(
+        self, connection: sqlite3.Connection, record: WindowFigures | Histogram, kind: str
+    ) -> int:
         names = (
             record.model_name,
             record.model_version,
@@ -260,7 +224,7 @@ class Intake:
             self._ids[(*names, kind)] = found
         return found
 
-    def _target_id(self, connection: sqlite3.Connection, record: _Drift) -> int:
+    def _target_id(self, connection: sqlite3.Connection, record: Drift) -> int:
         names = (
             record.model_name,
             record.model_version,
@@ -308,9 +272,6 @@ ON CONFLICT DO UPDATE SET
 WHERE excluded.revision >= figures.revision
 """
 _PLACE: Final = itemgetter(0, 1)
-_decode_figures: Final = msgspec.json.Decoder(_Figures).decode
-_decode_window: Final = msgspec.json.Decoder(_Window).decode
-_decode_drift: Final = msgspec.json.Decoder(_Drift).decode
 _ADD: Final = {
     METRICS: Intake._add_figures,
     HISTOGRAMS: Intake._add_histograms,
@@ -319,7 +280,7 @@ _ADD: Final = {
 
 
 @cache
-def _typed(topic: str) -> Callable[[bytes], Any]:
+def _decoder(topic: str) -> Callable[[bytes], Any]:
     kind = TOPICS[topic].type
     if kind is None:
         raise ValueError(f"an index has no records of {topic}")
@@ -327,12 +288,12 @@ def _typed(topic: str) -> Callable[[bytes], Any]:
 
 
 def _decoded(
-    connection: sqlite3.Connection,
-    topic: str,
-    values: Sequence[bytes],
-    decode: Callable[[bytes], T],
-) -> Iterator[tuple[bytes, T]]:
-    """Each value with its record; those that are none are counted."""
+    connection: sqlite3.Connection, topic: str, values: Sequence[bytes]
+) -> Iterator[tuple[bytes, Any]]:
+    """Each value with its record; those that are none are counted. A record is decoded as a whole,
+    so that nothing is in the index that a reader cannot decode.
+    """
+    decode = _decoder(topic)
     unreadable: list[tuple[bytes, str]] = []
     for value in values:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from driftline.agents.output_folder import check_folder
 from driftline.agents.read_model.drift_reads import DriftReads
 from driftline.agents.read_model.figure_reads import FigureReads
 from driftline.agents.read_model.folder_source import FolderSource
-from driftline.agents.read_model.index import Index, generation
+from driftline.agents.read_model.index import Index, UnusableIndex, generation
 from driftline.agents.read_model.intake import Changed, Intake
 from driftline.agents.read_model.packed import Samples
 from driftline.agents.read_model.record_reads import RecordReads
@@ -66,8 +65,7 @@ class ReadModel:
         self.place = place
         self._index = index
         self._source = source
-        self._samples = Samples()
-        self._generation = ""
+        self._samples = ("", Samples())
 
     def refresh(self) -> set[Changed]:
         """Take over what is new in the source, and say of what."""
@@ -81,9 +79,11 @@ class ReadModel:
     def reading(self) -> Iterator[Reads]:
         """Answers from one state of the index; threads read side by side."""
         with self._index.reading() as connection:
-            if (now := generation(connection)) != self._generation:
-                self._samples, self._generation = Samples(), now
-            samples = self._samples
+            # One value, so that a thread never gets the samples of another generation.
+            known, samples = self._samples
+            if (now := generation(connection)) != known:
+                samples = Samples()
+                self._samples = now, samples
             yield Reads(
                 FigureReads(connection, samples),
                 DriftReads(connection, samples),
@@ -161,10 +161,19 @@ def open_broker(
 
 
 def _cached(name: str) -> Path:
-    """A file of the user's cache folder."""
+    """A file of the user's cache folder.
+
+    Raises
+    ------
+    UnusableIndex
+        If the folder is not there and cannot be made.
+    """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "driftline"
     try:
         cache.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        cache = Path(tempfile.gettempdir())
+    except OSError as error:
+        raise UnusableIndex(
+            f"there is no place for the index: {error}; set XDG_CACHE_HOME to a folder that may be "
+            "written"
+        ) from error
     return cache / f"{hashlib.blake2b(name.encode(), digest_size=8).hexdigest()}-{INDEX_FILE}"

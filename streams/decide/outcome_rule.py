@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import msgspec
 
@@ -18,7 +18,7 @@ from driftline.streams.decide.judgement import (
     Situation,
     Verdict,
 )
-from driftline.streams.decide.rule import InvalidRule, Rule
+from driftline.streams.decide.rule import InvalidRule, Reads, Rule
 from driftline.streams.decide.wording import figure, subject
 
 Share = Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)]
@@ -48,7 +48,7 @@ class OutcomeRule(Rule, frozen=True, kw_only=True, forbid_unknown_fields=True, t
     memory: Annotated[int, msgspec.Meta(ge=100, le=1_000_000)] = 20_000
     severity: Severity = "info"
 
-    reads: ClassVar[Literal["metrics", "drift", "alerts", "tuning", "outcomes"]] = "outcomes"
+    reads: ClassVar[Reads] = "outcomes"
     title: ClassVar[str] = ""
     """Name of the detector in a sentence."""
     river_class: ClassVar[str] = ""

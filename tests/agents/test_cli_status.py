@@ -242,3 +242,28 @@ def test_wrong_calls_end_with_code_two(tmp_path: Path) -> None:
     out = folder(tmp_path, entry("1"), settings={"run": {"parc": "2d"}})
     assert "parc" in refusal(out, "status")
     assert "No such option" in refusal(out, "status", "--everything")
+
+
+def test_open_alerts_of_workers_are_shown_without_a_version(tmp_path: Path) -> None:
+    full = replace(
+        alert("full", status="firing", severity="critical", summary="The disk is full."),
+        model_name="driftline-workers",
+        model_version="-",
+        segment="worker=w1",
+        rule="disk",
+    )
+    gone = replace(full, alert_id="gone", status="resolved", ends_at_ms=AT)
+    out = folder(tmp_path, entry("1", "production"), full, gone)
+    first, second = rows(out, code=1)
+    assert (first["model_name"], first["stage"], first["judged"]) == (
+        "driftline-workers",
+        None,
+        None,
+    )
+    assert [each["alert_id"] for each in first["alerts"]] == ["full"]
+    assert (second["model_name"], second["alerts"]) == ("churn", [])
+    text = shown(out, code=1)
+    assert text.startswith("1 model version, no data yet; open alerts: 1 critical")
+    assert "driftline-workers - - 1 critical - - -" in text
+    assert "The disk is full." in text
+    assert rows(out, "--model", "churn")[0]["model_name"] == "churn"

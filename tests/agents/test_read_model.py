@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 import threading
@@ -320,6 +321,35 @@ def test_a_damaged_line_is_counted_and_the_others_are_read(folder: Path) -> None
             ALERTS: 2,
         }
     model.close()
+
+
+@pytest.mark.parametrize(
+    ("topic", "field"),
+    [(METRICS, "metrics"), (HISTOGRAMS, "fit"), (DRIFT, "details"), (ALERTS, "details")],
+)
+def test_a_record_with_another_type_in_any_field_is_left_out(
+    folder: Path, topic: str, field: str
+) -> None:
+    record = json.loads(sample_lines()[topic][0]) | {field: 3}
+    with (folder / f"{topic}.jsonl").open("ab") as file:
+        file.write(json.dumps(record).encode() + b"\n")
+    model = open_folder(folder)
+    assert in_order(everything(model)) == expected()
+    with model.reading() as reads:
+        (count, example) = reads.unreadable[topic]
+    assert count == 1
+    assert f"$.{field}" in example
+    model.close()
+
+
+def test_without_a_place_for_the_index_the_message_says_what_to_set(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(UnusableIndex, match=r"no place for the index: .*; set XDG_CACHE_HOME"):
+        open_folder(folder)
 
 
 def test_an_index_of_another_format_is_made_again(folder: Path) -> None:

@@ -401,11 +401,11 @@ def test_acknowledgement_by_command_stops_the_escalation_of_a_live_alert(
                 lambda: own.kinds("/ops", fired["alert_id"]) == ["firing"],
                 lambda: own.taken,
             )
-            told_s = time.monotonic()
+            fired_s = time.monotonic()
             taken = console.act("ack", fired["fingerprint"], "--reason", "on it")
             assert taken.exit_code == 0, taken.output
-            assert time.monotonic() < told_s + 28, "too late for this test"
-            time.sleep(max(0.0, told_s + 38 - time.monotonic()))
+            assert time.monotonic() < fired_s + 28, "too late for this test"
+            time.sleep(max(0.0, fired_s + 38 - time.monotonic()))
             assert own.kinds("/boss", fired["alert_id"]) == []
 
             again = console.act("unack", fired["fingerprint"], "--reason", "not me")

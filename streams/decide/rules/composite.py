@@ -17,7 +17,7 @@ from driftline.streams.decide.judgement import (
     Severity,
     Situation,
 )
-from driftline.streams.decide.rule import InvalidRule, Rule
+from driftline.streams.decide.rule import InvalidRule, Reads, Rule
 from driftline.streams.decide.wording import listed, moment, subject
 from driftline.streams.lanes import ALL
 
@@ -54,7 +54,7 @@ class CompositeRule(
     not_: tuple[str, ...] = msgspec.field(default=(), name="not")
     severity: Severity = "warning"
 
-    reads: ClassVar[Literal["metrics", "drift", "alerts", "tuning"]] = "alerts"
+    reads: ClassVar[Reads] = "alerts"
     concerns: ClassVar[Literal["behavior", "supply", "service", "alerts"]] = "alerts"
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import msgspec
 
@@ -17,7 +17,7 @@ from driftline.streams.decide.judgement import (
     Situation,
     Verdict,
 )
-from driftline.streams.decide.rule import Positive, Rule
+from driftline.streams.decide.rule import Positive, Reads, Rule
 from driftline.streams.decide.shifted_targets import (
     LEVELS,
     judged_shifts,
@@ -64,7 +64,7 @@ class DataQualityRule(
     false_alarms: Positive | None = None
     targets: tuple[str, ...] = ()
 
-    reads: ClassVar[Literal["metrics", "drift"]] = "drift"
+    reads: ClassVar[Reads] = "drift"
 
     def judge(self, measurement: Measurement, situation: Situation) -> Judgement:
         """Judge "breach" while a share has shifted beyond chance, "within" while one may have,

@@ -13,7 +13,7 @@ from driftline.streams.decide.judgement import (
     Measurement,
     Situation,
 )
-from driftline.streams.decide.rule import Rule
+from driftline.streams.decide.rule import Reads, Rule
 from driftline.streams.decide.shifted_targets import (
     LEVELS,
     by_target,
@@ -60,7 +60,7 @@ class DriftRule(
     level: Literal["mild", "moderate", "severe"] = "moderate"
     targets: tuple[str, ...] = ()
 
-    reads: ClassVar[Literal["metrics", "drift"]] = "drift"
+    reads: ClassVar[Reads] = "drift"
 
     def judge(self, measurement: Measurement, situation: Situation) -> Judgement:
         """Judge "breach" while a target is at the level or above it, "unclear" where no test had

@@ -138,10 +138,10 @@ class SystemRule(
             verdict="breach" if reached else "clear" if is_back else "within",
             severity=severity,
             threshold=levels[severity],
-            finding=f"{self._told(value, measurement)}, {side} {self._figure(levels[severity])}",
+            finding=f"{self._clause(value, measurement)}, {side} {self._figure(levels[severity])}",
         )
 
-    def _told(self, value: float, metrics: WorkerMetrics) -> str:
+    def _clause(self, value: float, metrics: WorkerMetrics) -> str:
         who = f"worker {metrics.worker} on {metrics.host}"
         text = _WORDS[self.metric].text.format(self._figure(value), who=who)
         return text[0].upper() + text[1:]

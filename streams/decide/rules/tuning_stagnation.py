@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Self
 
 import msgspec
 
@@ -16,7 +16,7 @@ from driftline.streams.decide.judgement import (
     TunerEvaluation,
     Verdict,
 )
-from driftline.streams.decide.rule import InvalidRule, Positive, Rule
+from driftline.streams.decide.rule import InvalidRule, Positive, Reads, Rule
 from driftline.streams.decide.tuner.settings import build_tuner
 from driftline.streams.decide.wording import figure, metric_name, share, span, subject
 from driftline.streams.lanes import ALL
@@ -62,7 +62,7 @@ class TuningStagnationRule(
     worse_than: float | None = None
     severity: Severity = "warning"
 
-    reads: ClassVar[Literal["metrics", "drift", "alerts", "tuning"]] = "tuning"
+    reads: ClassVar[Reads] = "tuning"
 
     def bound(self, config: ModelConfig) -> Self:
         """As `Rule.bound`; checks that there is a tuner, which reads all segments together."""
