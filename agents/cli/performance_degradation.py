@@ -10,13 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from driftline.agents.cli.alert_source import source_options, why_fired
-from driftline.agents.cli.figure_cells import (
-    LANES,
-    check_metrics,
-    metric_cell,
-    usual_metrics,
-    value_cell,
-)
+from driftline.agents.cli.figure_cells import check_metrics, metric_cell, value_cell
 from driftline.agents.cli.output import (
     WrongInput,
     duration_option,
@@ -31,6 +25,7 @@ from driftline.agents.cli.performance_compare import Difference, difference
 from driftline.agents.cli.performance_trends import one_rung
 from driftline.agents.cli.result_source import place_of, read_results
 from driftline.agents.cli.tables import print_table, print_wrapped
+from driftline.agents.read_model.series_order import LANES, usual_metrics
 from driftline.agents.terminal import print_json
 
 if TYPE_CHECKING:

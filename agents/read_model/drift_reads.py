@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from driftline.agents.read_model.figure_reads import Span
+from driftline.agents.read_model.figure_reads import ALWAYS, Span
 from driftline.agents.read_model.packed import Samples, unpack
 from driftline.agents.read_model.selection import condition
 from driftline.schemas.results import WHOLE_SHARE, Drift, decoder
@@ -45,14 +45,15 @@ class DriftReads:
             ):
                 yield self._decoded(*row)
 
-    def newest(self, wanted: DriftFilter) -> Iterator[Drift]:
+    def newest(self, wanted: DriftFilter, *, known_at_ms: int = ALWAYS) -> Iterator[Drift]:
         """The newest result of each target, method and window, of a window that data cover as a
-        whole if there is one.
+        whole if there is one; `known_at_ms` is compared with the end of the window.
         """
         for target_id in self._targets(wanted):
             rows = self._connection.execute(
-                "SELECT sample_id, record FROM drift WHERE target_id = ? ORDER BY start_ms DESC",
-                (target_id,),
+                "SELECT sample_id, record FROM drift WHERE target_id = ? AND end_ms <= ?"
+                " ORDER BY start_ms DESC",
+                (target_id, known_at_ms),
             )
             results = (self._decoded(*row) for row in rows)
             newest = next(results, None)
@@ -71,6 +72,15 @@ class DriftReads:
             if end is not None
         ]
         return max(ends, default=0)
+
+    def targets(self, wanted: DriftFilter) -> list[tuple[str, str, str]]:
+        """Target, method and window of what there are results of."""
+        where, fields = condition(wanted)
+        return self._connection.execute(
+            f"SELECT DISTINCT target, method, window FROM targets WHERE {where}"
+            " ORDER BY target, method, window",
+            fields,
+        ).fetchall()
 
     def _targets(self, wanted: DriftFilter) -> list[int]:
         where, fields = condition(wanted)

@@ -17,7 +17,8 @@ from driftline.schemas.times import DAY_MS, parse_duration
 
 _decode_figures = decoder(WindowFigures).decode
 _decode_histogram = decoder(Histogram).decode
-_ALWAYS: Final = 1 << 62
+ALWAYS: Final = 1 << 62
+"""A time that never comes, in ms since the epoch."""
 REGULAR: Final = ("tumbling", "sliding")
 """Kinds of windows that follow each other in time."""
 
@@ -72,9 +73,9 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
         Whether windows that are still open are included.
     """
 
-    since_ms: int = -_ALWAYS
-    until_ms: int = _ALWAYS
-    known_at_ms: int = _ALWAYS
+    since_ms: int = -ALWAYS
+    until_ms: int = ALWAYS
+    known_at_ms: int = ALWAYS
     provisional: bool = False
 
 
@@ -131,18 +132,20 @@ class FigureReads:
         """The series of a filter in the order of their names."""
         return [series for _, series in self._series(wanted)]
 
-    def newest(self, wanted: SeriesFilter) -> Iterator[WindowFigures]:
-        """The newest complete window of each series."""
+    def newest(self, wanted: SeriesFilter, *, known_at_ms: int = ALWAYS) -> Iterator[WindowFigures]:
+        """The newest window of each series that was complete at a frontier."""
         for series_id, _ in self._series(wanted):
-            if (record := next(self._newest_first(series_id), None)) is not None:
+            if (record := next(self._newest_first(series_id, known_at_ms), None)) is not None:
                 yield record
 
-    def newest_whole(self, wanted: SeriesFilter) -> Iterator[WindowFigures]:
-        """The newest complete window of each series that data cover as a whole, or the newest one
-        if there is none.
+    def newest_whole(
+        self, wanted: SeriesFilter, *, known_at_ms: int = ALWAYS
+    ) -> Iterator[WindowFigures]:
+        """The newest window of each series that was complete at a frontier and that data cover as a
+        whole, or the newest one if there is none.
         """
         for series_id, _ in self._series(wanted):
-            records = self._newest_first(series_id)
+            records = self._newest_first(series_id, known_at_ms)
             newest = next(records, None)
             if newest is not None:
                 whole = (each for each in records if each.covered_share >= WHOLE_SHARE)
@@ -225,7 +228,13 @@ class FigureReads:
             ):
                 yield _decode_histogram(self._unpacked(*row))
 
-    def predictions(self) -> dict[tuple[str, str], tuple[int, int]]:
+    def predictions(
+        self,
+        *,
+        model_name: str | None = None,
+        model_version: str | None = None,
+        known_at_ms: int = ALWAYS,
+    ) -> dict[tuple[str, str], tuple[int, int]]:
         """By model and version, the number of predictions and the end of the newest window of
         traffic with any, in ms since the epoch.
 
@@ -233,16 +242,33 @@ class FigureReads:
         the end of an unfinished run, where the smaller windows have counted more; the largest sum
         is used. Of a run with more windows than the index keeps, these alone are counted.
         """
+        where, fields = condition(SeriesFilter(model_name=model_name, model_version=model_version))
         found: dict[tuple[str, str], tuple[int, int]] = {}
         for model, version, count, until in self._connection.execute(
             "SELECT model_name, model_version, sum(n_predictions), max(end_ms)"
             " FROM series JOIN figures USING (series_id)"
             " WHERE lane = 'traffic' AND kind = 'tumbling' AND segment = 'all' AND n_predictions"
-            " GROUP BY model_name, model_version, window"
+            f" AND complete_at_ms <= :known AND {where}"
+            " GROUP BY model_name, model_version, window",
+            {**fields, "known": known_at_ms},
         ):
             before = found.get((model, version), (0, 0))
             found[model, version] = max(before[0], count), max(before[1], until)
         return found
+
+    def span(self, series: Series, *, known_at_ms: int = ALWAYS) -> tuple[int, int] | None:
+        """Start of the first and end of the last complete window of a series, in ms since the
+        epoch; None without any.
+        """
+        for series_id, _ in self._series(only(series)):
+            first, last = self._connection.execute(
+                "SELECT min(start_ms), max(end_ms) FROM figures WHERE series_id = ?"
+                " AND NOT provisional AND complete_at_ms <= ?",
+                (series_id, known_at_ms),
+            ).fetchone()
+            if first is not None:
+                return first, last
+        return None
 
     def _series(self, wanted: SeriesFilter) -> list[tuple[int, Series]]:
         where, fields = condition(wanted)
@@ -275,12 +301,12 @@ class FigureReads:
             (series_id, span.since_ms, span.until_ms, span.known_at_ms, span.provisional),
         )
 
-    def _newest_first(self, series_id: int) -> Iterator[WindowFigures]:
+    def _newest_first(self, series_id: int, known_at_ms: int) -> Iterator[WindowFigures]:
         """The complete windows, from the newest one back."""
         for row in self._connection.execute(
             "SELECT sample_id, record FROM figures WHERE series_id = ? AND NOT provisional"
-            " ORDER BY start_ms DESC",
-            (series_id,),
+            " AND complete_at_ms <= ? ORDER BY start_ms DESC",
+            (series_id, known_at_ms),
         ):
             yield _decode_figures(self._unpacked(*row))
 

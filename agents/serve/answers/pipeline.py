@@ -1,0 +1,240 @@
+"""Answers about the pipeline: delays of truths, traffic, data quality, and health."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from driftline.agents.serve.answers.answer import Answer
+from driftline.agents.serve.answers.figures import SeriesName
+from driftline.schemas.times import EpochMs
+
+
+class DelayStep(Answer):
+    """How many truths had come by a rung.
+
+    Attributes
+    ----------
+    coverage, low, high
+        Share of the predictions with a truth by then, and its 95 % interval.
+    completeness
+        Share of those truths that come in the end.
+    n, n_predictions
+        Counts over all windows of the span.
+    """
+
+    rung: str
+    coverage: float | None
+    low: float | None
+    high: float | None
+    completeness: float | None
+    n: int
+    n_predictions: int
+
+
+class Delays(Answer):
+    """How truths arrive: the delay curve over final windows of a span, and quantiles over time.
+
+    Attributes
+    ----------
+    steps
+        One for each rung, in order; the last one is final.
+    never_share
+        Share of the predictions whose truth never came.
+    p50_seconds, p95_seconds
+        Delay of the truths of each window at the last rung, in seconds; shape (W,).
+    """
+
+    series: SeriesName
+    n_windows: int
+    steps: list[DelayStep]
+    never_share: float | None
+    window_end_ms: list[EpochMs]
+    p50_seconds: list[float | None]
+    p95_seconds: list[float | None]
+
+
+class Uncounted(Answer):
+    """Rows that do not count, or not everywhere.
+
+    Attributes
+    ----------
+    model_name, model_version
+        Null where it is not known of which they are.
+    kind
+        "late", "duplicate", "errors" and other counters of windows, "stray_label",
+        "never_labelled", or "rejected".
+    reason
+        Of a rejected row, why; of a stray label, the label; else null.
+    example
+        The first of them, inert text; null where none is kept.
+    meaning, remedy
+        What it means, and what to do.
+    """
+
+    model_name: str | None
+    model_version: str | None
+    topic: str
+    kind: str
+    reason: str | None
+    rows: int
+    example: str | None
+    meaning: str
+    remedy: str
+
+
+class FeatureQuality(Answer):
+    """A feature in the newest drift test: missing and unseen values.
+
+    Attributes
+    ----------
+    missing_share, unseen_share
+        Share of the rows; null where the test does not say.
+    """
+
+    model_name: str
+    model_version: str
+    target: str
+    level: str
+    missing_share: float | None
+    missing_reference: float | None
+    unseen_share: float | None
+    reason: str
+
+
+class Quality(Answer):
+    """Data quality: everything that was not counted, and features with missing or unseen values.
+
+    Attributes
+    ----------
+    rejected_note
+        Why rejected rows are not listed; null if they are.
+    """
+
+    uncounted: list[Uncounted]
+    features: list[FeatureQuality]
+    rejected_note: str | None
+
+
+class SourceState(Answer):
+    """The source of the results, as this server sees it.
+
+    Attributes
+    ----------
+    place
+        The folder or the broker.
+    state
+        "following"; "catching_up" while much that is new is taken over; "away" while it cannot be
+        read.
+    since_ms
+        Since when, by the clock of the server.
+    problem
+        Why it cannot be read; null unless it is away.
+    checked_at_ms, changed_at_ms
+        When it was read last, and when that last gave something new; null before the first time.
+    unreadable
+        By topic, number of values that are no record of it.
+    """
+
+    place: str
+    state: Literal["following", "catching_up", "away"]
+    since_ms: EpochMs
+    problem: str | None
+    checked_at_ms: EpochMs | None
+    changed_at_ms: EpochMs | None
+    unreadable: dict[str, int]
+
+
+class ModelProgress(Answer):
+    """How far figures of a version have come.
+
+    Attributes
+    ----------
+    frontier_ms
+        Event time at which its newest figures are complete.
+    lag_seconds
+        How far that is behind the version that has come furthest.
+    """
+
+    model_name: str
+    model_version: str
+    frontier_ms: EpochMs
+    lag_seconds: float
+
+
+class TopicProgress(Answer):
+    """How far one partition of an output topic was read: bytes of a file, or the next offset."""
+
+    topic: str
+    partition: int
+    position: int
+
+
+class PartitionLag(Answer):
+    """A partition of an input on the broker; the committed position is that of the program."""
+
+    topic: str
+    partition: int
+    start: int
+    end: int
+    committed: int | None
+    lag: int | None
+
+
+class WorkerHealth(Answer):
+    """The newest report of a worker, as on the topic `worker-metrics`."""
+
+    worker: str
+    host: str
+    at_ms: EpochMs
+    lag_records: int | None
+    cpu_share: float | None
+    memory_share: float | None
+    disk_share: float | None
+    rss_bytes: int | None
+    restarts: int | None
+
+
+class Pipeline(Answer):
+    """Whether everything is counted.
+
+    Attributes
+    ----------
+    models
+        The one that is furthest behind first.
+    partitions, workers
+        Of a broker; `broker_note` says why they are empty.
+    index_bytes
+        Size of the index of this server.
+    """
+
+    source: SourceState
+    frontier_ms: EpochMs | None
+    models: list[ModelProgress]
+    topics: list[TopicProgress]
+    partitions: list[PartitionLag]
+    workers: list[WorkerHealth]
+    broker_note: str | None
+    index_bytes: int
+
+
+class Health(Answer):
+    """How the server is.
+
+    Attributes
+    ----------
+    status
+        "ok", or "away" while the source cannot be read: answers are then as old as
+        `source.checked_at`.
+    version
+        Of Driftline.
+    listeners
+        Number of open event streams.
+    """
+
+    status: Literal["ok", "catching_up", "away"]
+    version: str
+    started_at_ms: EpochMs
+    now_ms: EpochMs
+    state: str
+    listeners: int
+    source: SourceState

@@ -1,0 +1,14 @@
+"""All routes of the API."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from driftline.agents.serve.route import Route
+from driftline.agents.serve.routes import health, models
+
+ROUTES: Final[tuple[Route, ...]] = (
+    *models.ROUTES,
+    *health.ROUTES,
+)
+"""In the order of the reference."""
