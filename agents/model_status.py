@@ -220,7 +220,7 @@ def judged(
     window, maturity, metrics = window_of_a_day(series), None, [WATCHED_BY_DEFAULT]
     if isinstance(rule, MetricRule):
         window = rule.window or windows.get(rule.name, window)
-        maturity, metrics = rule.maturity, _metrics(rule)
+        maturity, metrics = rule.maturity, watched_metrics(rule)
     records = [
         record
         for each in series
@@ -268,11 +268,12 @@ def _judges_performance(rule: Rule) -> bool:
         and rule.segment == ALL
         and hasattr(rule, "metric")
         and rule.lane() == "decisions"
-        and not set(_NO_PERFORMANCE) & set(_metrics(rule))
+        and not set(_NO_PERFORMANCE) & set(watched_metrics(rule))
     )
 
 
-def _metrics(rule: MetricRule) -> list[str]:
+def watched_metrics(rule: MetricRule) -> list[str]:
+    """The metrics that a rule names, in the order of preference; empty if it names none."""
     metric: str | tuple[str, ...] = getattr(rule, "metric", ())
     return [metric] if isinstance(metric, str) else list(metric)
 

@@ -12,7 +12,14 @@ import numpy.typing as npt
 
 from driftline.agents.read_model.packed import Samples, unpack
 from driftline.agents.read_model.selection import condition
-from driftline.schemas.results import NO_MATURITY, WHOLE_SHARE, Histogram, WindowFigures, decoder
+from driftline.schemas.results import (
+    NO_MATURITY,
+    WHOLE,
+    WHOLE_SHARE,
+    Histogram,
+    WindowFigures,
+    decoder,
+)
 from driftline.schemas.times import DAY_MS, parse_duration
 
 _decode_figures = decoder(WindowFigures).decode
@@ -90,6 +97,8 @@ class Curve(msgspec.Struct, kw_only=True):
         Shape (W,), as in `WindowFigures`.
     final, provisional
         Shape (W,).
+    covered_share
+        Shape (W,), as in `WindowFigures`.
     value, low, high
         By metric, shape (W,): the value and its 95 % interval, NaN where there is none.
     null_reasons
@@ -104,6 +113,7 @@ class Curve(msgspec.Struct, kw_only=True):
     n: npt.NDArray[np.int64]
     final: npt.NDArray[np.bool_]
     provisional: npt.NDArray[np.bool_]
+    covered_share: npt.NDArray[np.float64]
     value: dict[str, npt.NDArray[np.float64]]
     low: dict[str, npt.NDArray[np.float64]]
     high: dict[str, npt.NDArray[np.float64]]
@@ -116,6 +126,7 @@ class _Values(msgspec.Struct):
     metrics: dict[str, float | None]
     ci: dict[str, tuple[float, float]] = {}
     null_reasons: dict[str, str] = {}
+    covered_share: float = WHOLE
 
 
 _decode_values = msgspec.json.Decoder(_Values).decode
@@ -193,9 +204,11 @@ class FigureReads:
         numbers = np.array([row[:7] for row in rows], dtype=np.int64).reshape(-1, 7)
         shape = (len(metrics), len(rows))
         value, low, high = (np.full(shape, np.nan) for _ in range(3))
+        covered_share = np.ones(len(rows))
         reasons: dict[str, dict[int, str]] = {metric: {} for metric in metrics}
         for at, row in enumerate(rows):
             record = _decode_values(self._unpacked(*row[7:]))
+            covered_share[at] = record.covered_share
             for line, metric in enumerate(metrics):
                 if (number := record.metrics.get(metric)) is not None:
                     value[line, at] = number
@@ -212,6 +225,7 @@ class FigureReads:
             n=numbers[:, 4],
             final=numbers[:, 5].astype(bool),
             provisional=numbers[:, 6].astype(bool),
+            covered_share=covered_share,
             value=dict(zip(metrics, value, strict=True)),
             low=dict(zip(metrics, low, strict=True)),
             high=dict(zip(metrics, high, strict=True)),
@@ -324,6 +338,23 @@ def only(series: Series) -> SeriesFilter:
         window=series.window,
         maturity=series.maturity or NO_MATURITY,
     )
+
+
+def segments_of(figures: FigureReads, whole: WindowFigures) -> list[WindowFigures]:
+    """The complete records of the segments in the window of a record, at its rung."""
+    wanted = SeriesFilter(
+        model_name=whole.model_name,
+        model_version=whole.model_version,
+        lane=whole.lane,
+        window=whole.window,
+        maturity=whole.maturity or NO_MATURITY,
+    )
+    records = (
+        figures.at(series, whole.window_start_ms)
+        for series in figures.series(wanted)
+        if series.segment != whole.segment
+    )
+    return [record for record in records if record is not None and not record.provisional]
 
 
 def regular_windows(series: Iterable[Series]) -> dict[str, tuple[int, bool]]:

@@ -25,8 +25,8 @@ from driftline.agents.serve.answers.answer import Problem
 from driftline.agents.serve.events import EventStreams, events_handler
 from driftline.agents.serve.guard import Application, Guard
 from driftline.agents.serve.openapi import EpochMsSchema, operation_of
-from driftline.agents.serve.question import read_question, shown
-from driftline.agents.serve.route import Query, Route, Unanswerable
+from driftline.agents.serve.question import read_question
+from driftline.agents.serve.route import Query, Route, Unanswerable, shown
 from driftline.agents.serve.route_table import ROUTES
 from driftline.agents.serve.tables import to_csv
 from driftline.agents.serve.view import Server, View

@@ -58,11 +58,14 @@ def entries_at(
     return sorted(entries, key=lambda each: (each.model_name, each.model_version))
 
 
-def rules_at(reads: Reads, at_ms: int | None) -> dict[str, ModelRules]:
+def rules_at(
+    reads: Reads, at_ms: int | None, *, model_name: str | None = None
+) -> dict[str, ModelRules]:
     """By model, the levels of rules that commands have set."""
     if at_ms is None:
-        return {each.model_name: each for each in reads.records.latest(MODEL_RULES, ModelRules)}
-    return {name: model.rules() for name, model in models_at(reads, at_ms, None).items()}
+        latest = reads.records.latest(MODEL_RULES, ModelRules, model_name=model_name)
+        return {each.model_name: each for each in latest}
+    return {name: model.rules() for name, model in models_at(reads, at_ms, model_name).items()}
 
 
 def models_at(reads: Reads, at_ms: int, model_name: str | None) -> dict[str, RegisteredModel]:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from driftline.agents.serve.answers.answer import Page
-from driftline.agents.serve.route import PageQuery, Unanswerable
+from driftline.agents.serve.route import Unanswerable
 
 T = TypeVar("T")
 
 
-def one_page(
-    entries: Sequence[T], query: PageQuery, name: Callable[[T], str]
-) -> tuple[list[T], Page]:
+class Paged(Protocol):
+    """A question with `limit` and `after`."""
+
+    @property
+    def limit(self) -> int:
+        """Number of entries of one answer, at most."""
+
+    @property
+    def after(self) -> str | None:
+        """Name of the last entry of the answer before."""
+
+
+def one_page(entries: Sequence[T], query: Paged, name: Callable[[T], str]) -> tuple[list[T], Page]:
     """The entries after that of `query.after`, and where they end.
 
     Parameters
@@ -28,6 +38,7 @@ def one_page(
 
     Examples
     --------
+    >>> from driftline.agents.serve.route import PageQuery
     >>> found, page = one_page("abcd", PageQuery(limit=2, after="a"), str)
     >>> found, page.n, page.next
     (['b', 'c'], 4, 'c')

@@ -21,11 +21,10 @@ from msgspec.inspect import (
     type_info,
 )
 
-from driftline.agents.serve.route import Edge, Moment, Query, Unanswerable
+from driftline.agents.serve.route import Edge, Moment, Query, Unanswerable, shown
 
 Q = TypeVar("Q", bound=Query)
 MOST_PARAMETERS: Final = 100
-_SHOWN: Final = 200
 
 
 def read_question(kind: type[Q], query_string: bytes) -> Q:
@@ -153,8 +152,3 @@ def _needed(info: Type) -> str:
     if isinstance(info, VarTupleType):
         return f"{_needed(info.item_type)}, once or more often"
     raise NotImplementedError(f"{info} is no type of a parameter")
-
-
-def shown(text: str) -> str:
-    """A text of a question as a message repeats it: not endless."""
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text):,} characters)"

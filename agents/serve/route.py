@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Table = tuple[Sequence[str], Sequence[Sequence[object]]]
 """Names of the columns, and rows."""
 Name = Annotated[str, Meta(min_length=1)]
+_SHOWN: Final = 200
 Limit = Annotated[int, Meta(ge=1, le=10_000)]
 
 
@@ -46,6 +47,11 @@ class Unanswerable(DriftlineError):
         super().__init__(f"{parameter or 'the question'}: needed {needed}, got {got}; {remedy}")
         self.needed, self.got, self.remedy = needed, got, remedy
         self.parameter, self.status = parameter, status
+
+
+def shown(text: str) -> str:
+    """A text of a question as a message repeats it: not endless."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text):,} characters)"
 
 
 class Moment(int):

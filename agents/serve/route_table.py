@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from driftline.agents.serve.route import Route
-from driftline.agents.serve.routes import health, models
+from driftline.agents.serve.routes import health, metrics, models, windows
 
 ROUTES: Final[tuple[Route, ...]] = (
     *models.ROUTES,
+    *metrics.ROUTES,
+    *windows.ROUTES,
     *health.ROUTES,
 )
 """In the order of the reference."""

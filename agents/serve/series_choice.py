@@ -18,8 +18,7 @@ from driftline.agents.read_model.read_model import Reads
 from driftline.agents.read_model.series_order import rung_order, window_order
 from driftline.agents.serve.answers.figures import SeriesName
 from driftline.agents.serve.in_force import entries_at
-from driftline.agents.serve.question import shown
-from driftline.agents.serve.route import AtQuery, Moment, Name, Unanswerable
+from driftline.agents.serve.route import AtQuery, Moment, Name, Unanswerable, shown
 from driftline.agents.serve.view import View
 from driftline.schemas.results import WindowFigures
 from driftline.schemas.times import format_time

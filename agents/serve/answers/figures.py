@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from typing import Literal
 
+from driftline.agents.figure_difference import Direction
 from driftline.agents.serve.answers.answer import Answer, Page, Span
 from driftline.schemas.results import WindowFigures
 from driftline.schemas.times import EpochMs
 
 Verdict = Literal[
-    "worse", "better", "usual", "no_value", "no_baseline", "covered_in_part", "provisional"
+    "worse",
+    "better",
+    "unusual",
+    "usual",
+    "no_value",
+    "no_baseline",
+    "covered_in_part",
+    "provisional",
 ]
 """How a value lies to the usual range around its baseline: beyond it on the worse or the better
-side, or inside; else why nothing can be said.
+side (or on one of them, for a metric without a direction), or inside; else why nothing can be said.
 """
 
 
@@ -150,7 +158,7 @@ class MetricColumns(Answer):
     baseline
         In force at the same rung; null without one.
     usual_low, usual_high
-        Shape (W,): the usual range around the baseline; empty without one.
+        Shape (W,): the usual range around the baseline; null without one.
     alert_lines
         Shape (W,): where the first alert rule on this metric fires; empty if none has a line.
     alert_rule, alert_side
@@ -167,9 +175,9 @@ class MetricColumns(Answer):
     high: list[float | None]
     null_reasons: dict[str, str]
     baseline: BaselineFigure | None
-    usual_low: list[float]
-    usual_high: list[float]
-    alert_lines: list[float]
+    usual_low: list[float | None]
+    usual_high: list[float | None]
+    alert_lines: list[float | None]
     alert_rule: str | None
     alert_side: Literal["below", "above"] | None
     verdict: list[Verdict]
@@ -288,7 +296,7 @@ class MetricDifference(Answer):
     difference: float | None
     low: float | None
     high: float | None
-    direction: Literal["better", "worse", "more", "less", "not_clear", "no_value"]
+    direction: Direction
 
 
 class Comparison(Answer):

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from driftline.agents.model_status import judged, windows_read
+from driftline.agents.model_status import judged
 from driftline.agents.read_model.drift_reads import DriftFilter
 from driftline.agents.read_model.figure_reads import Series, SeriesFilter, only, window_of_a_day
 from driftline.agents.read_model.series_order import LANES, rung_order, window_order
 from driftline.agents.serve.answers.models import LaneSeries, Model, Models, VersionFacts
-from driftline.agents.serve.in_force import entries_at, labels_at, rule_windows_at, rules_at
+from driftline.agents.serve.in_force import entries_at, labels_at
 from driftline.agents.serve.pages import one_page
 from driftline.agents.serve.route import AtQuery, Moment, Name, PageQuery, Route, Table
 from driftline.agents.serve.series_choice import chosen_version, known_at, known_versions
+from driftline.agents.serve.standing import standing
 from driftline.agents.serve.view import View
 from driftline.schemas.results import RegistryEntry
 from driftline.schemas.times import EpochMs
-from driftline.streams.decide.rule_levels import rules_in_force
 from driftline.streams.lanes import ALL
 
 
@@ -158,17 +158,13 @@ def _lane(
 
 def _judged(view: View, query: ModelQuery, version: str) -> tuple[str, str | None, str] | None:
     """Window, rung and metric that are judged."""
-    names = {"model_name": query.model, "model_version": version}
-    entry = next(iter(entries_at(view.reads, query.at, **names)), None)
-    if entry is None:
+    found = standing(view, query.model, version, query.at)
+    if found.entry is None:
         return None
-    levels = rules_at(view.reads, query.at).get(query.model)
-    rules, _ = rules_in_force(
-        view.config.for_model(query.model), {} if levels is None else levels.rules
+    figure = judged(
+        view.reads, found.entry, found.rules, found.windows, known_at_ms=known_at(query.at)
     )
-    windows = windows_read(rule_windows_at(view.reads, query.at, **names), (query.model, version))
-    found = judged(view.reads, entry, rules, windows, known_at_ms=known_at(query.at))
-    return None if found is None else (found.record.window, found.record.maturity, found.metric)
+    return None if figure is None else (figure.record.window, figure.record.maturity, figure.metric)
 
 
 def _models_table(answer: Models) -> Table:
