@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from driftline.agents.read_model.figure_reads import Series, SeriesFilter
 from driftline.agents.read_model.figure_reads import Span as Windows
@@ -26,6 +26,9 @@ from driftline.streams.decide.daily_variance import KEPT_DAYS, Days
 from driftline.streams.decide.metric_info import higher_is_better, known_metrics
 from driftline.streams.decide.rule import MetricRule
 from driftline.streams.lanes import ALL
+
+DIGITS: Final = 6
+"""Decimals, as records have them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +88,8 @@ class BesideBaseline:
     def _usual(self, ci: Interval | None, window_ms: int) -> Interval | None:
         if self.figure is None or self.spread is None or window_ms <= 0:
             return None
-        return self.spread.around(self.figure.value, ci, window_ms=window_ms)
+        low, high = self.spread.around(self.figure.value, ci, window_ms=window_ms)
+        return round(low, DIGITS), round(high, DIGITS)
 
     def _line(self, value: float, ci: Interval | None, usual: Interval | None) -> AlertLine | None:
         half = None
@@ -95,7 +99,10 @@ class BesideBaseline:
             line = rule.alert_line(self.metric, value, ci, half)
             if line is not None:
                 return AlertLine(
-                    rule=rule.name, severity=_severity(rule), side=self._side(rule), value=line
+                    rule=rule.name,
+                    severity=_severity(rule),
+                    side=self._side(rule),
+                    value=round(line, DIGITS),
                 )
         return None
 

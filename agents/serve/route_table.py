@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from driftline.agents.serve.route import Route
-from driftline.agents.serve.routes import health, metrics, models, windows
+from driftline.agents.serve.routes import alerts, drift, health, metrics, models, registry, windows
 
 ROUTES: Final[tuple[Route, ...]] = (
     *models.ROUTES,
     *metrics.ROUTES,
     *windows.ROUTES,
+    *drift.ROUTES,
+    *alerts.ROUTES,
+    *registry.ROUTES,
     *health.ROUTES,
 )
 """In the order of the reference."""

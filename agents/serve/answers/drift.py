@@ -22,7 +22,7 @@ class DriftNow(Answer):
 
 class DriftLine(Answer):
     """One target over time; the arrays belong to `DriftHistory.window_start`. null where there is
-    no test.
+    no test. `/drift` with `start` has the evidence of a window.
 
     Attributes
     ----------
@@ -32,6 +32,8 @@ class DriftLine(Answer):
         Size of the shift in the unit of the method.
     p_adjusted
         Adjusted p-value; the plain one where the method has no other.
+    n_current
+        Rows of the window.
     n_drifted
         Number of windows with a moderate or severe shift.
     """
@@ -41,9 +43,7 @@ class DriftLine(Answer):
     level: list[str | None]
     effect: list[float | None]
     p_adjusted: list[float | None]
-    n_effective: list[float | None]
     n_current: list[int | None]
-    reason: list[str | None]
     n_drifted: int
 
 

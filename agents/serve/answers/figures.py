@@ -158,7 +158,7 @@ class MetricColumns(Answer):
     baseline
         In force at the same rung; null without one.
     usual_low, usual_high
-        Shape (W,): the usual range around the baseline; null without one.
+        Shape (W,): the usual range around the baseline; empty without one.
     alert_lines
         Shape (W,): where the first alert rule on this metric fires; empty if none has a line.
     alert_rule, alert_side

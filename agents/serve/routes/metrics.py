@@ -205,8 +205,8 @@ def _columns(curve: Curve, places: npt.NDArray[np.int64], beside: BesideBaseline
             if value[at] is None
         },
         baseline=beside.figure,
-        usual_low=[each.usual and each.usual[0] for each in placed],
-        usual_high=[each.usual and each.usual[1] for each in placed],
+        usual_low=[each.usual and each.usual[0] for each in placed] if beside.figure else [],
+        usual_high=[each.usual and each.usual[1] for each in placed] if beside.figure else [],
         alert_lines=[None if each.line is None else each.line.value for each in placed]
         if has_lines
         else [],
@@ -230,7 +230,7 @@ def _table(answer: Metrics) -> Table:
         for each in answer.metrics:
             row += [each.value[at], each.low[at], each.high[at], each.null_reasons.get(f"{at}")]
             row += [each.verdict[at], each.baseline and each.baseline.value]
-            row += [each.usual_low[at], each.usual_high[at]]
+            row += [each.usual_low[at], each.usual_high[at]] if each.baseline else [None, None]
         rows.append(row)
     return columns, rows
 
