@@ -195,7 +195,9 @@ class FigureReads:
         return None
 
     def curve(self, series: Series, metrics: Sequence[str], span: Span) -> Curve:
-        """Metrics of a series over time; without any window the arrays are empty."""
+        """Metrics of a series over time; without any window the arrays are empty. Without metrics no
+        record is decoded, and `covered_share` is 1.
+        """
         found = self._series(only(series))
         columns = "start_ms, end_ms, complete_at_ms, n_predictions, n, final, provisional"
         rows = (
@@ -206,7 +208,7 @@ class FigureReads:
         value, low, high = (np.full(shape, np.nan) for _ in range(3))
         covered_share = np.ones(len(rows))
         reasons: dict[str, dict[int, str]] = {metric: {} for metric in metrics}
-        for at, row in enumerate(rows):
+        for at, row in enumerate(rows if metrics else ()):
             record = _decode_values(self._unpacked(*row[7:]))
             covered_share[at] = record.covered_share
             for line, metric in enumerate(metrics):
@@ -231,6 +233,27 @@ class FigureReads:
             high=dict(zip(metrics, high, strict=True)),
             null_reasons=reasons,
         )
+
+    def series_with_histograms(self, wanted: SeriesFilter) -> list[Series]:
+        """The series of a filter that have score histograms, in the order of their names."""
+        return [
+            series
+            for series_id, series in self._series(wanted)
+            if self._connection.execute(
+                "SELECT 1 FROM histograms WHERE series_id = ? LIMIT 1", (series_id,)
+            ).fetchone()
+        ]
+
+    def histogram_starts(self, series: Series) -> list[int]:
+        """Starts of the windows with score histograms, in ms since the epoch, in order."""
+        return [
+            start
+            for series_id, _ in self._series(only(series))
+            for (start,) in self._connection.execute(
+                "SELECT start_ms FROM histograms WHERE series_id = ? ORDER BY start_ms",
+                (series_id,),
+            )
+        ]
 
     def histograms(self, series: Series, span: Span) -> Iterator[Histogram]:
         """The score histograms of a series in the order of time."""
@@ -269,6 +292,23 @@ class FigureReads:
             before = found.get((model, version), (0, 0))
             found[model, version] = max(before[0], count), max(before[1], until)
         return found
+
+    def frontier(self, wanted: SeriesFilter, *, known_at_ms: int = ALWAYS) -> int | None:
+        """The latest frontier at which the newest window of a series was complete, in ms since the
+        epoch; None without any.
+        """
+        reached = [
+            row[0]
+            for series_id, _ in self._series(wanted)
+            if (
+                row := self._connection.execute(
+                    "SELECT complete_at_ms FROM figures WHERE series_id = ? AND NOT provisional"
+                    " AND complete_at_ms <= ? ORDER BY start_ms DESC LIMIT 1",
+                    (series_id, known_at_ms),
+                ).fetchone()
+            )
+        ]
+        return max(reached, default=None)
 
     def span(self, series: Series, *, known_at_ms: int = ALWAYS) -> tuple[int, int] | None:
         """Start of the first and end of the last complete window of a series, in ms since the

@@ -5,12 +5,24 @@ from __future__ import annotations
 from typing import Final
 
 from driftline.agents.serve.route import Route
-from driftline.agents.serve.routes import alerts, drift, health, metrics, models, registry, windows
+from driftline.agents.serve.routes import (
+    alerts,
+    drift,
+    health,
+    maturity,
+    metrics,
+    models,
+    registry,
+    scores,
+    windows,
+)
 
 ROUTES: Final[tuple[Route, ...]] = (
     *models.ROUTES,
     *metrics.ROUTES,
     *windows.ROUTES,
+    *maturity.ROUTES,
+    *scores.ROUTES,
     *drift.ROUTES,
     *alerts.ROUTES,
     *registry.ROUTES,

@@ -221,6 +221,16 @@ def chosen_window(view: View, query: WindowQuery, series: Series) -> WindowFigur
     return record
 
 
+def no_ladder(lane: str) -> Unanswerable:
+    """What to say where rungs are asked for, and the lane has none."""
+    return Unanswerable(
+        parameter="lane",
+        needed="a lane with a maturity ladder: decisions",
+        got=lane,
+        remedy="leave `lane` out",
+    )
+
+
 def name_of(series: Series) -> SeriesName:
     """The series in an answer."""
     return SeriesName(
