@@ -71,11 +71,14 @@ def serve(out: Path, broker: str | None, config: Path | None, host: str, port: i
         with open_connection(read_config(config), broker) as connection:
             from confluent_kafka import KafkaException
 
+            from driftline.agents.serve.broker_lag import partition_lags
+
             place = connection.servers
             run(
                 partial(open_broker, connection, is_refreshed=False),
                 folder=None,
                 errors=(KafkaException,),
+                look=partial(partition_lags, connection),
                 host=host,
                 port=port,
                 ready=ready,

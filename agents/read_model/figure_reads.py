@@ -195,8 +195,9 @@ class FigureReads:
         return None
 
     def curve(self, series: Series, metrics: Sequence[str], span: Span) -> Curve:
-        """Metrics of a series over time; without any window the arrays are empty. Without metrics no
-        record is decoded, and `covered_share` is 1.
+        """Metrics of a series over time; without any window the arrays are empty.
+
+        Without metrics no record is decoded, and `covered_share` is 1.
         """
         found = self._series(only(series))
         columns = "start_ms, end_ms, complete_at_ms, n_predictions, n, final, provisional"

@@ -196,12 +196,16 @@ def generation(connection: sqlite3.Connection) -> str:
     return found[0]
 
 
-def state(connection: sqlite3.Connection) -> str:
-    """A text that changes with every record that is added, and when the index is emptied."""
-    positions = connection.execute(
+def positions(connection: sqlite3.Connection) -> list[tuple[str, int, int]]:
+    """Topic, partition, and how far it was read."""
+    return connection.execute(
         "SELECT topic, partition, position FROM positions ORDER BY topic, partition"
     ).fetchall()
-    content = f"{generation(connection)} {positions}"
+
+
+def state(connection: sqlite3.Connection) -> str:
+    """A text that changes with every record that is added, and when the index is emptied."""
+    content = f"{generation(connection)} {positions(connection)}"
     return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
 
 

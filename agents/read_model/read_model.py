@@ -13,7 +13,7 @@ from driftline.agents.output_folder import check_folder
 from driftline.agents.read_model.drift_reads import DriftReads
 from driftline.agents.read_model.figure_reads import FigureReads
 from driftline.agents.read_model.folder_source import FolderSource
-from driftline.agents.read_model.index import Index, UnusableIndex, generation, state
+from driftline.agents.read_model.index import Index, UnusableIndex, generation, positions, state
 from driftline.agents.read_model.intake import Changed, Intake
 from driftline.agents.read_model.packed import Samples
 from driftline.agents.read_model.record_reads import RecordReads
@@ -44,6 +44,8 @@ class Reads(NamedTuple):
         All other topics.
     unreadable
         By topic, the number of values that are no record of it, and an example.
+    positions
+        How far each partition of a topic was read: bytes of a file, or the next offset.
     state
         A text that changes with every record that is added: equal states give equal answers.
     """
@@ -52,6 +54,7 @@ class Reads(NamedTuple):
     drift: DriftReads
     records: RecordReads
     unreadable: dict[str, tuple[int, str]]
+    positions: list[tuple[str, int, int]]
     state: str
 
 
@@ -95,15 +98,9 @@ class ReadModel:
                     topic: (count, example)
                     for topic, count, example in connection.execute("SELECT * FROM unreadable")
                 },
+                positions(connection),
                 state(connection),
             )
-
-    def positions(self) -> list[tuple[str, int, int]]:
-        """How far each partition of a topic was read: bytes of a file, or the next offset."""
-        with self._index.reading() as connection:
-            return connection.execute(
-                "SELECT topic, partition, position FROM positions ORDER BY topic, partition"
-            ).fetchall()
 
     def changed_by_others(self) -> bool:
         """Whether another thread or process has added to the index since the last call of this

@@ -117,20 +117,34 @@ def _answer(
     route: Route, query: Query, server: Server, kind: str, known_tag: str | None
 ) -> Response[Any]:
     """The response to a question, in a thread that reads."""
+    epoch = server.rows.epoch
     with server.follower.reading() as reads:
-        headers = {"Vary": "Accept", "Cache-Control": "no-store"}
-        if route.is_timeless:
-            tag = _tag(reads.state, route, query, kind)
-            headers |= {"ETag": tag, "Cache-Control": "no-cache"}
-            if known_tag is not None and tag in (each.strip() for each in known_tag.split(",")):
-                return Response(b"", status_code=304, headers=headers, media_type=kind)
-        found = route.read(View(reads=reads, server=server), query)
+        tag = _tag(reads.state, route.path, query, kind) if route.is_timeless else None
+        if tag is not None and _is_known(tag, known_tag):
+            return _not_modified(tag, kind)
+        found = route.read(View(reads=reads, server=server, epoch=epoch), query)
     content = to_csv(route.table(found)) if kind == CSV else encode(found)
-    return Response(content, headers=headers, media_type=kind)
+    tag = tag or _tag(content)
+    if _is_known(tag, known_tag):
+        return _not_modified(tag, kind)
+    return Response(content, headers=_headers(tag), media_type=kind)
 
 
-def _tag(state: str, route: Route, query: Query, kind: str) -> str:
-    content = f"{program_version()} {state} {route.path} {query} {kind}"
+def _not_modified(tag: str, kind: str) -> Response[Any]:
+    return Response(b"", status_code=304, headers=_headers(tag), media_type=kind)
+
+
+def _headers(tag: str) -> dict[str, str]:
+    return {"Vary": "Accept", "Cache-Control": "no-cache", "ETag": tag}
+
+
+def _is_known(tag: str, known: str | None) -> bool:
+    return known is not None and tag in (each.strip() for each in known.split(","))
+
+
+def _tag(*facts: object) -> str:
+    """The mark of an answer: of what it depends on, or of its content."""
+    content = f"{program_version()} {facts}"
     return f'W/"{hashlib.blake2b(content.encode(), digest_size=12).hexdigest()}"'
 
 

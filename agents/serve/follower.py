@@ -16,7 +16,7 @@ from typing import Final
 
 from driftline.agents.read_model.intake import Changed
 from driftline.agents.read_model.read_model import ReadModel, Reads
-from driftline.agents.serve.answers.pipeline import SourceState
+from driftline.agents.serve.answers.pipeline import PartitionLag, SourceState
 from driftline.agents.terminal import inert
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.times import EpochMs
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 LEAST_PAUSE_S: Final = 1.0
 MOST_PAUSE_S: Final = 4.0
+LOOK_MS: Final = 10_000
 EVERYTHING: Final = Changed("", "", "")
 """Stands for anything: another process added to the index, or the index is another one."""
 _JOIN_S: Final = 1.0
@@ -70,6 +71,8 @@ class Follower:
         Opens the read model of the source, not refreshed.
     errors
         What a source that is away raises, beside errors of this program and of the system.
+    look
+        Asks a broker for the lag of its inputs; called every ten seconds or so.
 
     Raises
     ------
@@ -78,9 +81,14 @@ class Follower:
     """
 
     def __init__(
-        self, open_model: Callable[[], ReadModel], errors: tuple[type[Exception], ...] = ()
+        self,
+        open_model: Callable[[], ReadModel],
+        errors: tuple[type[Exception], ...] = (),
+        look: Callable[[], list[PartitionLag]] | None = None,
     ) -> None:
         self._open = open_model
+        self._look = look
+        self._partitions: tuple[list[PartitionLag], EpochMs | None] = ([], None)
         self._errors: tuple[type[Exception], ...] = (DriftlineError, OSError, *errors)
         self._lease = Lease(open_model())
         self._listeners: list[Callable[[set[Changed]], None]] = []
@@ -133,6 +141,11 @@ class Follower:
         with self._guard:
             return self._state
 
+    def partitions(self) -> tuple[list[PartitionLag], EpochMs | None]:
+        """The lag of the inputs, and when the broker was asked; None before the first time."""
+        with self._guard:
+            return self._partitions
+
     def _run(self) -> None:
         pause_s = LEAST_PAUSE_S
         while not self._stopped.is_set():
@@ -158,11 +171,20 @@ class Follower:
                         return is_new
                 with model.reading() as reads:
                     unreadable = {topic: count for topic, (count, _) in reads.unreadable.items()}
+            self._look_at_partitions()
         except self._errors as error:
             self._away(inert(str(error)))
             return False
         self._here(is_new, unreadable)
         return is_new
+
+    def _look_at_partitions(self) -> None:
+        _, looked_ms = self.partitions()
+        now = _now()
+        if self._look is not None and (looked_ms is None or now - looked_ms > LOOK_MS):
+            found = self._look()
+            with self._guard:
+                self._partitions = found, now
 
     def _reopen(self) -> None:
         """Open the source anew, since another one may be in its place."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from msgspec import Meta, Struct
 
 from driftline.schemas.errors import DriftlineError
-from driftline.schemas.times import parse_duration, parse_time
+from driftline.schemas.times import format_duration, format_time, parse_duration, parse_time
 
 if TYPE_CHECKING:
     from driftline.agents.serve.answers.answer import Answer
@@ -86,6 +86,9 @@ class Edge:
 
     def __init__(self, *, at_ms: int | None = None, back_ms: int = 0) -> None:
         self.at_ms, self.back_ms = at_ms, back_ms
+
+    def __repr__(self) -> str:
+        return format_duration(self.back_ms) if self.at_ms is None else format_time(self.at_ms)
 
     @classmethod
     def of(cls, text: str) -> Edge:

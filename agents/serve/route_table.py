@@ -12,12 +12,16 @@ from driftline.agents.serve.routes import (
     maturity,
     metrics,
     models,
+    overview,
+    pipeline,
+    quality,
     registry,
     scores,
     windows,
 )
 
 ROUTES: Final[tuple[Route, ...]] = (
+    *overview.ROUTES,
     *models.ROUTES,
     *metrics.ROUTES,
     *windows.ROUTES,
@@ -26,6 +30,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     *drift.ROUTES,
     *alerts.ROUTES,
     *registry.ROUTES,
+    *quality.ROUTES,
+    *pipeline.ROUTES,
     *health.ROUTES,
 )
 """In the order of the reference."""

@@ -15,10 +15,13 @@ from typing import Final
 import uvicorn
 
 from driftline.agents.read_model.read_model import ReadModel
+from driftline.agents.serve.answers.pipeline import PartitionLag
 from driftline.agents.serve.app import build_app
+from driftline.agents.serve.dead_letters import FolderLetters
 from driftline.agents.serve.events import EventStreams
 from driftline.agents.serve.follower import Follower
 from driftline.agents.serve.guard import LOOPBACK, Guard, is_loopback
+from driftline.agents.serve.overview_rows import OverviewRows
 from driftline.agents.serve.view import Server
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.times import EpochMs
@@ -45,6 +48,7 @@ def serve(
     *,
     folder: Path | None,
     errors: tuple[type[Exception], ...] = (),
+    look: Callable[[], list[PartitionLag]] | None = None,
     host: str,
     port: int,
     ready: Callable[[str], None],
@@ -57,7 +61,7 @@ def serve(
         Opens the read model of the source, not refreshed.
     folder
         The output folder; None for a broker.
-    errors
+    errors, look
         As in `Follower`.
     host, port
         Where to listen; port 0 takes a free one.
@@ -73,12 +77,17 @@ def serve(
     """
     listening = _listen(host, port)
     port = listening.getsockname()[1]
-    follower = Follower(open_model, errors)
+    follower = Follower(open_model, errors, look)
     streams = EventStreams()
+    rows = OverviewRows()
+    # Rows are forgotten before anybody hears of the change and asks for them.
+    follower.listen(rows.forget)
     follower.listen(streams.tell)
     server = Server(
         follower=follower,
         folder=folder,
+        rows=rows,
+        letters=None if folder is None else FolderLetters(folder),
         started_at_ms=EpochMs(time.time_ns() // 1_000_000),
         listeners=streams.__len__,
     )

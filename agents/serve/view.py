@@ -12,7 +12,9 @@ from driftline.agents.settings_in_force import settings_in_force
 
 if TYPE_CHECKING:
     from driftline.agents.read_model.read_model import Reads
+    from driftline.agents.serve.dead_letters import FolderLetters
     from driftline.agents.serve.follower import Follower
+    from driftline.agents.serve.overview_rows import OverviewRows
     from driftline.schemas.settings import Config
     from driftline.schemas.times import EpochMs
 
@@ -27,6 +29,10 @@ class Server:
         Follows the source.
     folder
         The output folder; None for a broker.
+    rows
+        Rows of the overview that are up to date.
+    letters
+        Its dead letters; None for a broker.
     started_at_ms
         By the clock.
     listeners
@@ -35,6 +41,8 @@ class Server:
 
     follower: Follower
     folder: Path | None
+    rows: OverviewRows
+    letters: FolderLetters | None
     started_at_ms: EpochMs
     listeners: Callable[[], int]
 
@@ -49,10 +57,13 @@ class View:
         Answers of the read model.
     server
         What all questions share.
+    epoch
+        Of `OverviewRows`, read before the state of the results.
     """
 
     reads: Reads
     server: Server
+    epoch: int
 
     @cached_property
     def config(self) -> Config:

@@ -11,20 +11,23 @@ from driftline.schemas.times import EpochMs
 
 
 class Line(Answer):
-    """The judged metric over the last 90 days, at most 90 points, final windows of one rung.
+    """The judged metric over the last 90 days, at most 90 windows of one rung; shape (W,).
 
     Attributes
     ----------
-    n
-        Rows with a label.
+    n, n_predictions
+        Rows with a label at this maturity, and all predictions.
     """
 
+    metric: str
     maturity: str | None
     window_end_ms: list[EpochMs]
     value: list[float | None]
     low: list[float | None]
     high: list[float | None]
     n: list[int]
+    n_predictions: list[int]
+    final: list[bool]
 
 
 class Episode(Answer):
@@ -38,7 +41,7 @@ class Episode(Answer):
 
 
 class Rung(Answer):
-    """The newest whole day at one rung: whether its figures are there, and when they come."""
+    """The newest whole window of at most a day at one rung: whether it is known, and when it is."""
 
     rung: str
     known: bool
@@ -86,25 +89,29 @@ class OverviewRow(Answer):
 
 
 class Counters(Answer):
-    """What the pipeline counted, over all models, in the last whole day of data.
+    """What the pipeline counted, over all models.
 
     Attributes
     ----------
-    day_end_ms
-        End of that day; null without data.
+    window
+        Length of the window that is counted: the largest one of at most a day of each model.
+    window_end_ms
+        End of the newest whole one; null without data.
     predictions, truths
-        Predictions of the day, and truths that came in it.
-    never_labelled
-        Predictions of the newest final day whose truth never came.
-    set_aside
+        Predictions of that window, and truths that became known in it.
+    final_predictions, never_labelled
+        Predictions of the newest final window of each version, and those whose truth never came.
+    rejected
         Rows that were rejected since the beginning; null where the source does not say.
     """
 
-    day_end_ms: EpochMs | None
+    window: str | None
+    window_end_ms: EpochMs | None
     predictions: int
     truths: int
-    never_labelled: int | None
-    set_aside: int | None
+    final_predictions: int
+    never_labelled: int
+    rejected: int | None
 
 
 class Overview(Answer):

@@ -53,51 +53,62 @@ class Delays(Answer):
     p95_seconds: list[float | None]
 
 
-class Uncounted(Answer):
+class UncountedRows(Answer):
     """Rows that do not count, or not everywhere.
 
     Attributes
     ----------
     model_name, model_version
         Null where it is not known of which they are.
-    kind
-        "late", "duplicate", "errors" and other counters of windows, "stray_label",
-        "never_labelled", or "rejected".
+    topic
+        Where they came in.
     reason
-        Of a rejected row, why; of a stray label, the label; else null.
+        In one word, as in the log of a worker; "stray_label", "never_labelled" and "retracted" are
+        of rows that came, and are in no figure of performance.
     example
-        The first of them, inert text; null where none is kept.
+        The first of them, or the label; null where none is kept.
+    is_usual
+        Whether nothing is lost by it.
     meaning, remedy
-        What it means, and what to do.
+        What decided, and what to do.
     """
 
     model_name: str | None
     model_version: str | None
     topic: str
-    kind: str
-    reason: str | None
+    reason: str
     rows: int
     example: str | None
+    is_usual: bool
     meaning: str
     remedy: str
 
 
 class FeatureQuality(Answer):
-    """A feature in the newest drift test: missing and unseen values.
+    """A feature in the newest drift test of missing or unseen values.
 
     Attributes
     ----------
-    missing_share, unseen_share
-        Share of the rows; null where the test does not say.
+    method
+        "missing" or "unseen".
+    current_share, reference_share
+        Share of the rows with a missing value, or with one that the reference never had.
+    unseen
+        The most frequent unseen values, with their number.
+    n_current
+        Rows of the window.
     """
 
     model_name: str
     model_version: str
     target: str
+    method: str
+    window_end_ms: EpochMs
     level: str
-    missing_share: float | None
-    missing_reference: float | None
-    unseen_share: float | None
+    current_share: float | None
+    reference_share: float | None
+    unseen: dict[str, int]
+    n_current: int
     reason: str
 
 
@@ -106,11 +117,16 @@ class Quality(Answer):
 
     Attributes
     ----------
+    since_ms, until_ms
+        Event time of the windows whose counters were added up; null without any. Rejected rows have
+        no event time: they are counted since the beginning.
     rejected_note
         Why rejected rows are not listed; null if they are.
     """
 
-    uncounted: list[Uncounted]
+    since_ms: EpochMs | None
+    until_ms: EpochMs | None
+    uncounted: list[UncountedRows]
     features: list[FeatureQuality]
     rejected_note: str | None
 
@@ -170,28 +186,20 @@ class TopicProgress(Answer):
 
 
 class PartitionLag(Answer):
-    """A partition of an input on the broker; the committed position is that of the program."""
+    """A partition of an input on the broker.
 
+    Attributes
+    ----------
+    kind
+        Kind of the tasks that read it: "join", or "downstream" for what follows.
+    lag
+        Records between the committed position and its end.
+    """
+
+    kind: str
     topic: str
     partition: int
-    start: int
-    end: int
-    committed: int | None
-    lag: int | None
-
-
-class WorkerHealth(Answer):
-    """The newest report of a worker, as on the topic `worker-metrics`."""
-
-    worker: str
-    host: str
-    at_ms: EpochMs
-    lag_records: int | None
-    cpu_share: float | None
-    memory_share: float | None
-    disk_share: float | None
-    rss_bytes: int | None
-    restarts: int | None
+    lag: int
 
 
 class Pipeline(Answer):
@@ -201,8 +209,11 @@ class Pipeline(Answer):
     ----------
     models
         The one that is furthest behind first.
-    partitions, workers
-        Of a broker; `broker_note` says why they are empty.
+    partitions
+        Of the inputs on a broker, as they were at `partitions_at_ms`; `broker_note` says why they
+        are empty.
+    topics
+        How far this server has read the results.
     index_bytes
         Size of the index of this server.
     """
@@ -212,7 +223,7 @@ class Pipeline(Answer):
     models: list[ModelProgress]
     topics: list[TopicProgress]
     partitions: list[PartitionLag]
-    workers: list[WorkerHealth]
+    partitions_at_ms: EpochMs | None
     broker_note: str | None
     index_bytes: int
 
