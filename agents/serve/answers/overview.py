@@ -5,7 +5,7 @@ from __future__ import annotations
 from driftline.agents.serve.answers.alerts import AlertRow
 from driftline.agents.serve.answers.answer import Answer
 from driftline.agents.serve.answers.figures import Figure
-from driftline.agents.serve.answers.pipeline import SourceState
+from driftline.agents.serve.answers.pipeline import SourceStatus
 from driftline.schemas.results import Recommendation
 from driftline.schemas.times import EpochMs
 
@@ -141,4 +141,4 @@ class Overview(Answer):
     last_alert_ms: EpochMs | None
     proposals: list[Recommendation]
     counters: Counters
-    source: SourceState
+    source: SourceStatus

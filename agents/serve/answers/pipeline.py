@@ -131,8 +131,8 @@ class Quality(Answer):
     rejected_note: str | None
 
 
-class SourceState(Answer):
-    """The source of the results, as this server sees it.
+class SourceStatus(Answer):
+    """Whether the source of the results can be read.
 
     Attributes
     ----------
@@ -145,16 +145,25 @@ class SourceState(Answer):
         Since when, by the clock of the server.
     problem
         Why it cannot be read; null unless it is away.
-    checked_at_ms, changed_at_ms
-        When it was read last, and when that last gave something new; null before the first time.
-    unreadable
-        By topic, number of values that are no record of it.
     """
 
     place: str
     state: Literal["following", "catching_up", "away"]
     since_ms: EpochMs
     problem: str | None
+
+
+class SourceState(SourceStatus):
+    """The source of the results, as this server sees it.
+
+    Attributes
+    ----------
+    checked_at_ms, changed_at_ms
+        When it was read last, and when that last gave something new; null before the first time.
+    unreadable
+        By topic, number of values that are no record of it.
+    """
+
     checked_at_ms: EpochMs | None
     changed_at_ms: EpochMs | None
     unreadable: dict[str, int]

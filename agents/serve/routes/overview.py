@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from driftline.agents.serve.answers.overview import Counters, Overview, OverviewRow
+from driftline.agents.serve.answers.pipeline import SourceStatus
 from driftline.agents.serve.episodes import by_severity, is_open, row_of, worst_first
 from driftline.agents.serve.in_force import entries_at
 from driftline.agents.serve.overview_rows import KeptRow
@@ -47,7 +48,17 @@ def overview(view: View, query: OverviewQuery) -> Overview:
             if each.status == "open"
         ],
         counters=_counters(view, kept),
-        source=view.server.follower.source(),
+        source=_status(view),
+    )
+
+
+def _status(view: View) -> SourceStatus:
+    source = view.server.follower.source()
+    return SourceStatus(
+        place=source.place,
+        state=source.state,
+        since_ms=source.since_ms,
+        problem=source.problem,
     )
 
 
