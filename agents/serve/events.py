@@ -12,6 +12,7 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
@@ -21,6 +22,7 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 
 from driftline.agents.read_model.intake import Changed
 from driftline.agents.serve.follower import EVERYTHING
+from driftline.agents.serve.route import Unanswerable
 
 HEARTBEAT_S: Final = 15.0
 KEPT: Final = 1_000
@@ -29,7 +31,6 @@ MOST_PENDING: Final = 2_000
 """Different changes that wait for one reader; with more it gets `reset`."""
 MOST_READERS: Final = 200
 RETRY_MS: Final = 2_000
-STALLED_S: Final = 30.0
 GATHER_S: Final = 0.2
 
 
@@ -71,6 +72,11 @@ class EventStreams:
 
     def __len__(self) -> int:
         return len(self._readers)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further stream may be opened."""
+        return len(self._readers) >= MOST_READERS
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin; `tell` is heard from now on."""
@@ -115,6 +121,7 @@ class EventStreams:
                 try:
                     await asyncio.wait_for(reader.wake.wait(), HEARTBEAT_S)
                 except TimeoutError:
+                    # Where a reader takes nothing, sending waits, and the guard ends the stream.
                     yield ServerSentEventMessage(data=None, comment="still there")
                     continue
                 # What comes close together goes out together, once for each thing.
@@ -184,6 +191,16 @@ def events_handler(path: str, streams: EventStreams) -> HTTPRouteHandler:
         tags=["read"],
     )
     async def events(request: Request[Any, Any, Any]) -> ServerSentEvent:
+        if request.scope["query_string"]:
+            raise Unanswerable(
+                needed="no parameters", got="some", remedy="ask for /api/events alone"
+            )
+        if streams.is_full:
+            raise Unanswerable(
+                status=HTTPStatus.SERVICE_UNAVAILABLE,
+                needed=f"fewer than {MOST_READERS} open event streams",
+                remedy="close others, or ask again later",
+            )
         return ServerSentEvent(streams.stream(request.headers.get("last-event-id")))
 
     return events

@@ -7,6 +7,7 @@ leads to this machine (DNS rebinding), nor by a request from its own origin.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -24,11 +25,14 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 """An ASGI application."""
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+METHODS: Final = ("GET", "HEAD")
 LONGEST_ADDRESS: Final = 32_768
 """Bytes of a path with its parameters."""
 MOST_PER_SECOND: Final = 50.0
 """Requests of one client: a page asks for about ten at once."""
 BURST: Final = 400.0
+STALLED_S: Final = 30.0
+"""How long a reader may take nothing."""
 _CLIENTS: Final = 1_024
 
 POLICY: Final = (
@@ -44,6 +48,10 @@ HEADERS: Final = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
 )
+
+
+class ReaderStalled(ConnectionError):
+    """A reader takes nothing, and what is sent to it would fill the memory."""
 
 
 class Guard:
@@ -99,10 +107,15 @@ class Guard:
             await self._app(scope, receive, send)
 
     def _guarded(self, send: Send) -> Send:
+        """Sends with the headers of the guard, and to a reader that takes what is sent."""
+
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", []), *self._headers]
-            await send(message)
+            try:
+                await asyncio.wait_for(send(message), STALLED_S)
+            except TimeoutError as error:
+                raise ReaderStalled(f"nothing was taken for {STALLED_S:.0f} s") from error
 
         return guarded
 
@@ -125,6 +138,13 @@ class Guard:
                 needed="a request of this server's own page, or of no page",
                 got=(origin or site or b"").decode("latin-1"),
                 remedy="ask from a program, or from the page of this server",
+            )
+        if scope["method"] not in METHODS:
+            return _problem(
+                HTTPStatus.METHOD_NOT_ALLOWED,
+                needed=" or ".join(METHODS),
+                got=scope["method"],
+                remedy="read with GET",
             )
         length = len(scope.get("raw_path", b"")) + len(scope.get("query_string", b""))
         if length > LONGEST_ADDRESS:

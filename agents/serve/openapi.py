@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import msgspec
-from litestar._openapi.schema_generation import SchemaCreator
 from litestar.openapi.spec import OpenAPIFormat, OpenAPIType, Operation, Parameter, Schema
 from litestar.plugins import OpenAPISchemaPlugin
 from litestar.typing import FieldDefinition
@@ -25,6 +24,9 @@ from msgspec.inspect import (
 from driftline.agents.serve.field_texts import field_texts
 from driftline.agents.serve.route import Route
 from driftline.schemas.times import EpochMs
+
+if TYPE_CHECKING:
+    from litestar._openapi.schema_generation import SchemaCreator
 
 
 class EpochMsSchema(OpenAPISchemaPlugin):

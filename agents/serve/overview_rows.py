@@ -1,17 +1,9 @@
-"""The row of each model version in the overview, kept until something of the version changes.
-
-A row reads a hundred records or more; with hundreds of versions it is computed only where the
-follower has reported new records.
-"""
+"""The row of one model version in the overview."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final
-
-import msgspec
 
 from driftline.agents.model_status import Judged, judged
 from driftline.agents.read_model.drift_order import LEVELS
@@ -23,111 +15,24 @@ from driftline.agents.read_model.figure_reads import (
     only,
     window_of_a_day,
 )
-from driftline.agents.read_model.intake import Changed
 from driftline.agents.read_model.series_order import rung_order
 from driftline.agents.rules_without_rows import rules_without_rows
 from driftline.agents.serve.answers.overview import Episode, Line, OverviewRow, Rung
 from driftline.agents.serve.beside_baseline import beside_baseline, figure_of
 from driftline.agents.serve.columns import numbers, times
-from driftline.agents.serve.episodes import Episodes, by_severity, episodes_at
-from driftline.agents.serve.follower import EVERYTHING
+from driftline.agents.serve.episodes import by_severity, episodes_at
 from driftline.agents.serve.in_force import rule_windows_at
+from driftline.agents.serve.kept_rows import Counted, KeptRow
 from driftline.agents.serve.route import Moment
 from driftline.agents.serve.series_choice import known_at
 from driftline.agents.serve.standing import Standing, standing
 from driftline.agents.serve.thinning import thinned
 from driftline.agents.serve.view import View
 from driftline.schemas.times import DAY_MS, EpochMs, parse_duration
-from driftline.streams.lanes import ALL, NO_MODEL
+from driftline.streams.lanes import ALL
 
 _SPAN_MS: Final = 90 * DAY_MS
 _MOST_POINTS: Final = 90
-Version = tuple[str, str]
-
-
-class Counted(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts of the newest whole window of at most a day of a version.
-
-    Attributes
-    ----------
-    window
-        Its name; None without data.
-    end_ms
-        Its end; 0 without data.
-    predictions, truths
-        In that window.
-    final_predictions, never_labelled
-        Of the newest final window.
-    """
-
-    window: str | None = None
-    end_ms: int = 0
-    predictions: int = 0
-    truths: int = 0
-    final_predictions: int = 0
-    never_labelled: int = 0
-
-
-class KeptRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What the overview needs of one version."""
-
-    row: OverviewRow
-    counted: Counted
-    episodes: Episodes
-
-
-@dataclass
-class OverviewRows:
-    """The rows that are up to date; used by several threads."""
-
-    _rows: dict[Version, KeptRow] = field(default_factory=dict)
-    _forgotten: dict[Version, int] = field(default_factory=dict)
-    _all_forgotten: int = 0
-    _epoch: int = 0
-    _guard: threading.Lock = field(default_factory=threading.Lock)
-    computing: threading.Lock = field(default_factory=threading.Lock)
-    """Held while rows are computed, so that many viewers cost as much as one."""
-
-    @property
-    def epoch(self) -> int:
-        """A number that is read before the state of the index is, and given to `keep`."""
-        with self._guard:
-            return self._epoch
-
-    def forget(self, changed: set[Changed]) -> None:
-        """Forget the rows of what changed."""
-        with self._guard:
-            self._epoch += 1
-            for each in changed:
-                if each == EVERYTHING or each.model_name == NO_MODEL:
-                    self._all_forgotten = self._epoch
-                    self._rows.clear()
-                elif each.model_version:
-                    self._forget((each.model_name, each.model_version))
-                else:
-                    for version in [name for name in self._rows if name[0] == each.model_name]:
-                        self._forget(version)
-                    self._forgotten[each.model_name, ""] = self._epoch
-
-    def _forget(self, version: Version) -> None:
-        self._rows.pop(version, None)
-        self._forgotten[version] = self._epoch
-
-    def get(self, version: Version) -> KeptRow | None:
-        """The row of a version; None if it has to be computed."""
-        with self._guard:
-            return self._rows.get(version)
-
-    def keep(self, version: Version, row: KeptRow, epoch: int) -> None:
-        """Keep a row, unless the version has changed since `epoch`."""
-        with self._guard:
-            forgotten = max(
-                self._all_forgotten,
-                self._forgotten.get(version, 0),
-                self._forgotten.get((version[0], ""), 0),
-            )
-            if forgotten <= epoch:
-                self._rows[version] = row
 
 
 def row_of(view: View, name: str, version: str, at: Moment | None) -> KeptRow:

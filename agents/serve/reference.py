@@ -5,6 +5,7 @@ python -m driftline.agents.serve.reference docs/api.md
 
 from __future__ import annotations
 
+import re
 import sys
 import types
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from driftline.agents.serve.route_table import ROUTES
 from driftline.schemas.times import EpochMs
 
 MARK: Final = "## Routes\n"
+_CHOICE: Final = re.compile("one of ([a-z, ]+)")
 _PLAIN: Final[dict[Any, str]] = {
     EpochMs: "time",
     str: "text",
@@ -54,16 +56,20 @@ def rewritten(document: str) -> str:
 def _route(route: Route) -> Iterator[str]:
     yield f"### `/api{route.path}`\n"
     yield f"{_paragraphs(route.description)}\n"
-    yield f"Answers [{route.answer.__name__}](#{route.answer.__name__.lower()}).\n"
+    yield f"Answers `{route.answer.__name__}`.\n"
     yield from ("| parameter | needs | default | |", "|---|---|---|---|")
     hints, texts = get_type_hints(route.query, include_extras=True), field_texts(route.query)
     own = [f for f in msgspec.structs.fields(route.query) if f.name not in Query.__struct_fields__]
     common = list(msgspec.structs.fields(Query))
     for field in [*own, *common]:
         default = "**needed**" if field.required else _default(field.default)
-        needs = needed_text(hints[field.name])
+        needs = _CHOICE.sub(_in_code, needed_text(hints[field.name]))
         yield f"| `{field.name}` | {needs} | {default} | {texts.get(field.name, '')} |"
     yield ""
+
+
+def _in_code(choice: re.Match[str]) -> str:
+    return "one of " + ", ".join(f"`{each}`" for each in choice[1].split(", "))
 
 
 def _default(value: object) -> str:
@@ -73,7 +79,7 @@ def _default(value: object) -> str:
 
 
 def _type(kind: type[Struct]) -> Iterator[str]:
-    yield f"### {kind.__name__}\n"
+    yield f"### `{kind.__name__}`\n"
     yield f"{summary(kind)}\n"
     yield from ("| field | type | |", "|---|---|---|")
     hints, texts = get_type_hints(kind), field_texts(kind)
@@ -84,12 +90,12 @@ def _type(kind: type[Struct]) -> Iterator[str]:
 
 
 def _name(hint: Any) -> str:
-    """A type in words; own types are links."""
+    """A type in words; own types are headings of the reference."""
     origin, arguments = get_origin(hint), get_args(hint)
     if hint in _PLAIN:
         return _PLAIN[hint]
     if isinstance(hint, type) and issubclass(hint, Struct):
-        return f"[{hint.__name__}](#{hint.__name__.lower()})"
+        return f"`{hint.__name__}`"
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in arguments)
     if origin in (types.UnionType, Union):

@@ -119,7 +119,7 @@ class Query(Struct, kw_only=True, frozen=True):
     Attributes
     ----------
     format
-        "csv" answers with a table instead of JSON; the header `Accept: text/csv` does so too.
+        `csv` answers with a table instead of JSON; the header `Accept: text/csv` does so too.
     """
 
     format: Literal["json", "csv"] | None = None

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from driftline.agents.read_model.read_model import Reads
     from driftline.agents.serve.dead_letters import FolderLetters
     from driftline.agents.serve.follower import Follower
-    from driftline.agents.serve.overview_rows import OverviewRows
+    from driftline.agents.serve.kept_rows import OverviewRows
     from driftline.schemas.settings import Config
     from driftline.schemas.times import EpochMs
 

@@ -177,6 +177,8 @@ def alert(view: View, query: AlertQuery) -> AlertEpisode:
 
 def recommendations(view: View, query: RecommendationsQuery) -> Recommendations:
     """Recommendations with their evidence, the newest first."""
+    if query.model is not None:
+        chosen_version(view, query.model, query.version, None)
     found = [
         each
         for each in recommendations_at(view.reads, query.at, query.model, query.version)

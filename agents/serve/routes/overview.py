@@ -8,7 +8,7 @@ from driftline.agents.serve.answers.overview import Counters, Overview, Overview
 from driftline.agents.serve.answers.pipeline import SourceStatus
 from driftline.agents.serve.episodes import by_severity, is_open, row_of, worst_first
 from driftline.agents.serve.in_force import entries_at
-from driftline.agents.serve.overview_rows import KeptRow
+from driftline.agents.serve.kept_rows import KeptRow
 from driftline.agents.serve.overview_rows import row_of as overview_row
 from driftline.agents.serve.route import AtQuery, Route, Table
 from driftline.agents.serve.routes.alerts import recommendations_at
