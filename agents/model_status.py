@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
 from driftline.agents.output_folder import latest
-from driftline.agents.read_model.figure_reads import SeriesFilter, only, window_of_a_day
+from driftline.agents.read_model.figure_reads import ALWAYS, SeriesFilter, only, window_of_a_day
 from driftline.agents.rules_without_rows import rules_without_rows
 from driftline.schemas.results import (
     Alert,
@@ -138,7 +138,7 @@ def statuses(
                 stage=entry.stage,
                 n_predictions=count,
                 data_until_ms=EpochMs(until) if count else None,
-                judged=_judged(reads, entry, rules, _chosen_windows(windows, version)),
+                judged=_judged(reads, entry, rules, windows_read(windows, version)),
                 alerts=sorted(alerts.pop(version, []), key=_most_severe_first),
                 not_judged=not_judged.get(version, {}),
             )
@@ -169,7 +169,7 @@ def _attention(status: ModelStatus) -> tuple[object, ...]:
     return (-status.worst, not status.not_judged or is_archived, not in_production, *name)
 
 
-def _chosen_windows(windows: Iterable[RuleWindows], version: tuple[str, str]) -> dict[str, str]:
+def windows_read(windows: Iterable[RuleWindows], version: tuple[str, str]) -> dict[str, str]:
     """By name of the rule, the window that it reads now."""
     chosen: dict[str, str] = {}
     for record in windows:
@@ -178,9 +178,36 @@ def _chosen_windows(windows: Iterable[RuleWindows], version: tuple[str, str]) ->
     return chosen
 
 
-def _judged(
-    reads: Reads, entry: RegistryEntry, rules: Sequence[Rule], windows: Mapping[str, str]
-) -> JudgedFigure | None:
+class Judged(NamedTuple):
+    """What is judged of a model version: a metric in a window, and the rule; None for a metric
+    without one.
+    """
+
+    rule: Rule | None
+    metric: str
+    record: WindowFigures
+
+
+def judged(
+    reads: Reads,
+    entry: RegistryEntry,
+    rules: Sequence[Rule],
+    windows: Mapping[str, str],
+    *,
+    known_at_ms: int = ALWAYS,
+) -> Judged | None:
+    """The metric of the first rule on performance, in the newest whole window at the rung that is
+    judged; None without one.
+
+    Parameters
+    ----------
+    rules
+        Those in force.
+    windows
+        By name of the rule, the window that it reads now.
+    known_at_ms
+        Only figures that were complete at this frontier.
+    """
     rule = next((rule for rule in rules if _judges_performance(rule)), None)
     series = reads.figures.series(
         SeriesFilter(
@@ -193,21 +220,29 @@ def _judged(
     window, maturity, metrics = window_of_a_day(series), None, [WATCHED_BY_DEFAULT]
     if isinstance(rule, MetricRule):
         window = rule.window or windows.get(rule.name, window)
-        maturity, metrics = rule.maturity, _metrics(rule)
+        maturity, metrics = rule.maturity, watched_metrics(rule)
     records = [
         record
         for each in series
         if each.window == window and maturity in (None, each.maturity)
-        for record in reads.figures.newest_whole(only(each))
+        for record in reads.figures.newest_whole(only(each), known_at_ms=known_at_ms)
     ]
     if not records:
         return None
     record = at_judged_rung(records)
-    baseline = entry.baselines.get(record.maturity or "-", {})
-    usual = baseline.get("metrics", {})
+    usual = entry.baselines.get(record.maturity or "-", {}).get("metrics", {})
     metric = next((name for name in metrics if usual.get(name) is not None), metrics[0])
-    if metric not in record.metrics:
+    return Judged(rule, metric, record) if metric in record.metrics else None
+
+
+def _judged(
+    reads: Reads, entry: RegistryEntry, rules: Sequence[Rule], windows: Mapping[str, str]
+) -> JudgedFigure | None:
+    found = judged(reads, entry, rules, windows)
+    if found is None:
         return None
+    rule, metric, record = found
+    baseline = entry.baselines.get(record.maturity or "-", {})
     return JudgedFigure(
         metric=metric,
         rule=None if rule is None else rule.name,
@@ -221,7 +256,7 @@ def _judged(
         value=record.metrics[metric],
         ci=record.ci.get(metric),
         null_reason=record.null_reasons.get(metric),
-        baseline=usual.get(metric),
+        baseline=baseline.get("metrics", {}).get(metric),
         baseline_ci=baseline.get("ci", {}).get(metric),
     )
 
@@ -233,11 +268,12 @@ def _judges_performance(rule: Rule) -> bool:
         and rule.segment == ALL
         and hasattr(rule, "metric")
         and rule.lane() == "decisions"
-        and not set(_NO_PERFORMANCE) & set(_metrics(rule))
+        and not set(_NO_PERFORMANCE) & set(watched_metrics(rule))
     )
 
 
-def _metrics(rule: MetricRule) -> list[str]:
+def watched_metrics(rule: MetricRule) -> list[str]:
+    """The metrics that a rule names, in the order of preference; empty if it names none."""
     metric: str | tuple[str, ...] = getattr(rule, "metric", ())
     return [metric] if isinstance(metric, str) else list(metric)
 

@@ -64,6 +64,17 @@ and with scores that do not add up to 1. A record with a wrong key counts; a tru
 meet its prediction is lost as `unmatched_truth`.
 """
 
+COUNTER_REASONS: Final[dict[str, tuple[str, Reason]]] = {
+    "late_predictions": (PREDICTIONS, "late_prediction"),
+    "dropped_predictions": (PREDICTIONS, "dropped_prediction"),
+    "duplicate_predictions": (PREDICTIONS, "duplicate_prediction"),
+    "expired": (PREDICTIONS, "expired_prediction"),
+    "late_truths": (GROUND_TRUTH, "late_truth"),
+    "duplicate_truths": (GROUND_TRUTH, "duplicate_truth"),
+    "unmatched": (GROUND_TRUTH, "unmatched_truth"),
+}
+"""Topic and reason of the counters of the arrivals lane that count rows."""
+
 _MISDATED: Final = (
     "the event time is after the limit, which is an hour after the watermark, and the rows around"
     " it are not; it counts in the window of its event time, if the others ever get there"
@@ -238,6 +249,11 @@ class Uncounted(msgspec.Struct, frozen=True, kw_only=True):
     def is_usual(self) -> bool:
         """Whether nothing is lost by it."""
         return self.reason in USUAL
+
+    @property
+    def meaning(self) -> str:
+        """What decided."""
+        return _RULE.get(self.reason, "the record cannot be accepted; it is kept as a dead letter")
 
     @property
     def remedy(self) -> str:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from driftline.agents.cli.figure_cells import LANES, rung_order
 from driftline.agents.cli.output import WrongInput, minute
 from driftline.agents.cli.performance_trends import one_rung, one_window
+from driftline.agents.read_model.series_order import LANES, rung_order
 
 if TYPE_CHECKING:
     from driftline.agents.read_model.figure_reads import FigureReads, Series

@@ -19,12 +19,12 @@ from driftline.agents.cli.output import (
 )
 from driftline.agents.cli.result_source import place_of, read_results
 from driftline.agents.cli.tables import print_table
+from driftline.agents.read_model.drift_order import LEVELS, by_size
 from driftline.agents.terminal import console, inert, print_json
 
 if TYPE_CHECKING:
     from driftline.schemas.results import Drift
 
-LEVELS: Final = ("insufficient_data", "none", "mild", "moderate", "severe")
 _NOTHING: Final = -1
 _LEAST_MARKS: Final = 20
 _MOST_MARKS: Final = 120
@@ -90,7 +90,7 @@ def report(
         window=window,
     )
     with read_results(out, broker, config) as reads:
-        results = sorted(reads.drift.newest(wanted), key=_by_size)
+        results = sorted(reads.drift.newest(wanted), key=by_size)
     if as_json:
         print_json(results)
         return
@@ -172,19 +172,6 @@ def history(
         return
     for of_version in _groups(results):
         _print_history(of_version)
-
-
-def _by_size(result: Drift) -> tuple[object, ...]:
-    """Sort key: model version, then the largest shift first."""
-    return (
-        result.model_name,
-        result.model_version,
-        -LEVELS.index(result.level),
-        -abs(result.effect or 0.0),
-        result.target,
-        result.method,
-        result.window,
-    )
 
 
 def _probability(result: Drift) -> str:

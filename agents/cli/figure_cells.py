@@ -1,6 +1,4 @@
-"""Figures as cells of a table: the metrics that are shown, the order of windows and rungs, and the
-text of a value.
-"""
+"""Figures as cells of a table: which metrics there are, and the text of a value."""
 
 from __future__ import annotations
 
@@ -13,16 +11,7 @@ from driftline.agents.cli.output import WrongInput, milliseconds, number
 if TYPE_CHECKING:
     from driftline.schemas.results import WindowFigures
 
-LANES: Final = ("decisions", "arrivals", "traffic")
-USUAL: Final = ("accuracy", "precision", "recall", "f1", "roc_auc")
-USUAL_OF_TRAFFIC: Final = ("throughput", "error_rate", "latency_p95")
 IN_MILLISECONDS: Final = ("delay_p50", "delay_p95", "latency_p50", "latency_p95", "latency_p99")
-_KINDS: Final = ("tumbling", "sliding", "last_n", "since_deployment")
-
-
-def usual_metrics(lane: str) -> tuple[str, ...]:
-    """The metrics of a lane that are shown where none are named."""
-    return USUAL_OF_TRAFFIC if lane == "traffic" else USUAL
 
 
 def check_metrics(metrics: Iterable[str], records: Iterable[WindowFigures]) -> None:
@@ -37,22 +26,6 @@ def check_metrics(metrics: Iterable[str], records: Iterable[WindowFigures]) -> N
     for name in metrics:
         if known and name not in known:
             raise WrongInput(f'no figure has a metric "{name}"; there are {", ".join(known)}')
-
-
-def rung_order(maturity: str | None) -> int:
-    """Sort key of a rung: its delay in milliseconds; 0 in a lane without a ladder."""
-    from driftline.schemas.times import parse_duration
-
-    return parse_duration(maturity) if maturity else 0
-
-
-def window_order(window: str, kind: str) -> tuple[int, int, str]:
-    """Sort key of a window: kind, size, name."""
-    from driftline.schemas.times import parse_duration
-
-    size, _, _ = window.partition("/")
-    length = parse_duration(size) if kind in ("tumbling", "sliding") else 0
-    return _KINDS.index(kind) if kind in _KINDS else len(_KINDS), length, window
 
 
 def value_cell(name: str, value: float, interval: tuple[float, float] | None, between: str) -> str:

@@ -14,16 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from driftline.agents.cli.alert_source import source_options
-from driftline.agents.cli.figure_cells import (
-    LANES,
-    USUAL,
-    USUAL_OF_TRAFFIC,
-    check_metrics,
-    metric_cell,
-    rung_order,
-    usual_metrics,
-    window_order,
-)
+from driftline.agents.cli.figure_cells import check_metrics, metric_cell
 from driftline.agents.cli.output import (
     example,
     json_option,
@@ -40,6 +31,14 @@ from driftline.agents.cli.performance_trends import trends
 from driftline.agents.cli.result_source import place_of, read_results
 from driftline.agents.cli.tables import fit_columns, print_table, print_wrapped, wrap
 from driftline.agents.input_rules import see
+from driftline.agents.read_model.series_order import (
+    LANES,
+    USUAL,
+    USUAL_OF_TRAFFIC,
+    rung_order,
+    usual_metrics,
+    window_order,
+)
 from driftline.agents.terminal import console, print_json
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,47 +10,17 @@ from typing import TYPE_CHECKING
 import click
 
 from driftline.agents.cli.alert_source import source_options
-from driftline.agents.cli.figure_cells import (
-    LANES,
-    check_metrics,
-    metric_cell,
-    rung_order,
-    usual_metrics,
-    value_cell,
-    window_order,
-)
+from driftline.agents.cli.figure_cells import check_metrics, metric_cell, value_cell
 from driftline.agents.cli.output import WrongInput, example, json_option, minute, number
 from driftline.agents.cli.result_source import place_of, read_results
 from driftline.agents.cli.tables import print_table, print_wrapped
+from driftline.agents.figure_difference import Difference, difference
+from driftline.agents.read_model.series_order import LANES, rung_order, usual_metrics, window_order
 from driftline.agents.terminal import print_json
 
 if TYPE_CHECKING:
     from driftline.agents.read_model.figure_reads import FigureReads, Series
     from driftline.schemas.results import WindowFigures
-
-Figures = tuple[Mapping[str, float | None], Mapping[str, tuple[float, float]]]
-"""Values and 95 % intervals by metric."""
-
-
-@dataclass(kw_only=True)
-class Difference:
-    """A metric of two versions in the same window.
-
-    Attributes
-    ----------
-    a, b
-        The values; null where there is none.
-    difference, low, high
-        b - a, and its 95 % interval from those of both values, as of independent rows; null where
-        one is missing.
-    """
-
-    metric: str
-    a: float | None
-    b: float | None
-    difference: float | None
-    low: float | None
-    high: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,30 +157,6 @@ def _compared(a: WindowFigures, b: WindowFigures, metrics: Sequence[str]) -> Com
         b=b,
         differences=[difference(name, (a.metrics, a.ci), (b.metrics, b.ci)) for name in names],
     )
-
-
-def difference(metric: str, a: Figures, b: Figures) -> Difference:
-    """The difference of a metric, with an interval from those of both (Zou and Donner 2008)."""
-    import numpy as np
-
-    from driftline.streams.intervals import square_and_add
-
-    (values_a, ci_a), (values_b, ci_b) = a, b
-    of_a, of_b = values_a.get(metric), values_b.get(metric)
-    found = Difference(metric=metric, a=of_a, b=of_b, difference=None, low=None, high=None)
-    if of_a is None or of_b is None:
-        return found
-    found.difference = of_b - of_a
-    if metric in ci_a and metric in ci_b:
-        (low_a, high_a), (low_b, high_b) = ci_a[metric], ci_b[metric]
-        low, high = square_and_add(
-            np.array([[of_b, -of_a]]),
-            np.array([[low_b, -high_a]]),
-            np.array([[high_b, -low_a]]),
-            np.ones((1, 2)),
-        )
-        found.low, found.high = float(low[0]), float(high[0])
-    return found
 
 
 def _rows(compared: Comparison) -> list[tuple[str, ...]]:

@@ -10,13 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from driftline.agents.cli.alert_source import source_options, why_fired
-from driftline.agents.cli.figure_cells import (
-    LANES,
-    check_metrics,
-    metric_cell,
-    usual_metrics,
-    value_cell,
-)
+from driftline.agents.cli.figure_cells import check_metrics, metric_cell, value_cell
 from driftline.agents.cli.output import (
     WrongInput,
     duration_option,
@@ -27,10 +21,11 @@ from driftline.agents.cli.output import (
     number,
     share,
 )
-from driftline.agents.cli.performance_compare import Difference, difference
 from driftline.agents.cli.performance_trends import one_rung
 from driftline.agents.cli.result_source import place_of, read_results
 from driftline.agents.cli.tables import print_table, print_wrapped
+from driftline.agents.figure_difference import Difference, difference, direction
+from driftline.agents.read_model.series_order import LANES, usual_metrics
 from driftline.agents.terminal import print_json
 
 if TYPE_CHECKING:
@@ -278,14 +273,8 @@ def change(found: Difference) -> str:
     >>> change(fell)
     'worse by 25.0 %'
     """
-    from driftline.streams.decide.metric_info import known_metrics
-
-    if found.a is None or found.difference is None:
-        return "-"
-    if found.low is None or found.high is None or found.low <= 0 <= found.high:
-        return "not clear"
-    plugin = known_metrics().get(found.metric)
-    better = None if plugin is None else plugin.higher_is_better
-    word = {True: ("better", "worse"), False: ("worse", "better"), None: ("more", "less")}[better]
-    size = f" by {share(abs(found.difference / found.a))}" if found.a else ""
-    return word[found.difference < 0] + size
+    words = {"no_value": "-", "not_clear": "not clear"}
+    word = direction(found)
+    if word in words or not found.a or found.difference is None:
+        return words.get(word, word)
+    return f"{word} by {share(abs(found.difference / found.a))}"

@@ -150,7 +150,9 @@ def errors(
 
 
 def _errors(figures: FigureReads, whole: WindowFigures, min_rows: int, top: int) -> Errors:
-    of_segments = _segments(figures, whole)
+    from driftline.agents.read_model.figure_reads import segments_of
+
+    of_segments = segments_of(figures, whole)
     enough = [each for each in of_segments if _rows(each.matrix) >= min_rows]
     worst = sorted(
         (segment_errors(each.segment, each.matrix, whole.matrix) for each in enough),
@@ -162,26 +164,6 @@ def _errors(figures: FigureReads, whole: WindowFigures, min_rows: int, top: int)
         too_small=len(of_segments) - len(enough),
         confusions=confusions(whole.labels, whole.matrix)[:top],
     )
-
-
-def _segments(figures: FigureReads, whole: WindowFigures) -> list[WindowFigures]:
-    """The records of the segments in the window of a record, at its rung."""
-    from driftline.agents.read_model.figure_reads import SeriesFilter
-    from driftline.schemas.results import NO_MATURITY
-
-    wanted = SeriesFilter(
-        model_name=whole.model_name,
-        model_version=whole.model_version,
-        lane=whole.lane,
-        window=whole.window,
-        maturity=whole.maturity or NO_MATURITY,
-    )
-    records = (
-        figures.at(series, whole.window_start_ms)
-        for series in figures.series(wanted)
-        if series.segment != whole.segment
-    )
-    return [record for record in records if record is not None and not record.provisional]
 
 
 def segment_errors(

@@ -10,15 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from driftline.agents.cli.alert_source import source_options
-from driftline.agents.cli.figure_cells import (
-    LANES,
-    check_metrics,
-    metric_cell,
-    rung_order,
-    usual_metrics,
-    value_cell,
-    window_order,
-)
+from driftline.agents.cli.figure_cells import check_metrics, metric_cell, value_cell
 from driftline.agents.cli.output import (
     WrongInput,
     duration_option,
@@ -31,6 +23,7 @@ from driftline.agents.cli.output import (
 from driftline.agents.cli.result_source import place_of, read_results
 from driftline.agents.cli.sparkline import sparkline
 from driftline.agents.cli.tables import print_table
+from driftline.agents.read_model.series_order import LANES, rung_order, usual_metrics, window_order
 from driftline.agents.terminal import inert, print_json
 
 if TYPE_CHECKING:

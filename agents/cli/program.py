@@ -28,6 +28,7 @@ from driftline.agents.cli.performance import performance
 from driftline.agents.cli.registry import registry
 from driftline.agents.cli.replay import replay
 from driftline.agents.cli.schema import schema
+from driftline.agents.cli.serve import serve
 from driftline.agents.cli.status import status
 from driftline.agents.cli.tail import tail
 from driftline.agents.cli.topics import topics
@@ -131,6 +132,7 @@ for command in (
     replay,
     export,
     schema,
+    serve,
     status,
     models,
     performance,

@@ -63,24 +63,10 @@ def settings_of(reads: Reads, out: Path, broker: str | None) -> Config:
     WrongInput
         If they cannot be read.
     """
-    from driftline.agents.output_folder import RUN_FILE, read_run
-    from driftline.schemas.config import parse_config
-    from driftline.schemas.results import RegistryEffect
-    from driftline.schemas.setting_changes import settings_toml
-    from driftline.schemas.topics import REGISTRY_EFFECTS
-    from driftline.streams.lanes import NO_MODEL
+    from driftline.agents.settings_in_force import settings_in_force
 
-    settings = None
-    effects = reads.records.latest(REGISTRY_EFFECTS, RegistryEffect, model_name=NO_MODEL)
-    for effect in effects:
-        settings = effect.settings
-    if settings is None and not is_broker(broker) and (out / RUN_FILE).is_file():
-        with report_read_errors():
-            settings = read_run(out).get("settings")
-    try:
-        return parse_config(settings_toml(settings or {}))
-    except ValueError as error:
-        raise WrongInput(f"{place_of(out, broker)}: {error}") from error
+    with report_read_errors():
+        return settings_in_force(reads, None if is_broker(broker) else out, place_of(out, broker))
 
 
 @contextmanager

@@ -12,12 +12,20 @@ import numpy.typing as npt
 
 from driftline.agents.read_model.packed import Samples, unpack
 from driftline.agents.read_model.selection import condition
-from driftline.schemas.results import NO_MATURITY, WHOLE_SHARE, Histogram, WindowFigures, decoder
+from driftline.schemas.results import (
+    NO_MATURITY,
+    WHOLE,
+    WHOLE_SHARE,
+    Histogram,
+    WindowFigures,
+    decoder,
+)
 from driftline.schemas.times import DAY_MS, parse_duration
 
 _decode_figures = decoder(WindowFigures).decode
 _decode_histogram = decoder(Histogram).decode
-_ALWAYS: Final = 1 << 62
+ALWAYS: Final = 1 << 62
+"""A time that never comes, in ms since the epoch."""
 REGULAR: Final = ("tumbling", "sliding")
 """Kinds of windows that follow each other in time."""
 
@@ -72,9 +80,9 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
         Whether windows that are still open are included.
     """
 
-    since_ms: int = -_ALWAYS
-    until_ms: int = _ALWAYS
-    known_at_ms: int = _ALWAYS
+    since_ms: int = -ALWAYS
+    until_ms: int = ALWAYS
+    known_at_ms: int = ALWAYS
     provisional: bool = False
 
 
@@ -89,6 +97,8 @@ class Curve(msgspec.Struct, kw_only=True):
         Shape (W,), as in `WindowFigures`.
     final, provisional
         Shape (W,).
+    covered_share
+        Shape (W,), as in `WindowFigures`.
     value, low, high
         By metric, shape (W,): the value and its 95 % interval, NaN where there is none.
     null_reasons
@@ -103,6 +113,7 @@ class Curve(msgspec.Struct, kw_only=True):
     n: npt.NDArray[np.int64]
     final: npt.NDArray[np.bool_]
     provisional: npt.NDArray[np.bool_]
+    covered_share: npt.NDArray[np.float64]
     value: dict[str, npt.NDArray[np.float64]]
     low: dict[str, npt.NDArray[np.float64]]
     high: dict[str, npt.NDArray[np.float64]]
@@ -115,6 +126,7 @@ class _Values(msgspec.Struct):
     metrics: dict[str, float | None]
     ci: dict[str, tuple[float, float]] = {}
     null_reasons: dict[str, str] = {}
+    covered_share: float = WHOLE
 
 
 _decode_values = msgspec.json.Decoder(_Values).decode
@@ -131,18 +143,20 @@ class FigureReads:
         """The series of a filter in the order of their names."""
         return [series for _, series in self._series(wanted)]
 
-    def newest(self, wanted: SeriesFilter) -> Iterator[WindowFigures]:
-        """The newest complete window of each series."""
+    def newest(self, wanted: SeriesFilter, *, known_at_ms: int = ALWAYS) -> Iterator[WindowFigures]:
+        """The newest window of each series that was complete at a frontier."""
         for series_id, _ in self._series(wanted):
-            if (record := next(self._newest_first(series_id), None)) is not None:
+            if (record := next(self._newest_first(series_id, known_at_ms), None)) is not None:
                 yield record
 
-    def newest_whole(self, wanted: SeriesFilter) -> Iterator[WindowFigures]:
-        """The newest complete window of each series that data cover as a whole, or the newest one
-        if there is none.
+    def newest_whole(
+        self, wanted: SeriesFilter, *, known_at_ms: int = ALWAYS
+    ) -> Iterator[WindowFigures]:
+        """The newest window of each series that was complete at a frontier and that data cover as a
+        whole, or the newest one if there is none.
         """
         for series_id, _ in self._series(wanted):
-            records = self._newest_first(series_id)
+            records = self._newest_first(series_id, known_at_ms)
             newest = next(records, None)
             if newest is not None:
                 whole = (each for each in records if each.covered_share >= WHOLE_SHARE)
@@ -181,7 +195,10 @@ class FigureReads:
         return None
 
     def curve(self, series: Series, metrics: Sequence[str], span: Span) -> Curve:
-        """Metrics of a series over time; without any window the arrays are empty."""
+        """Metrics of a series over time; without any window the arrays are empty.
+
+        Without metrics no record is decoded, and `covered_share` is 1.
+        """
         found = self._series(only(series))
         columns = "start_ms, end_ms, complete_at_ms, n_predictions, n, final, provisional"
         rows = (
@@ -190,9 +207,11 @@ class FigureReads:
         numbers = np.array([row[:7] for row in rows], dtype=np.int64).reshape(-1, 7)
         shape = (len(metrics), len(rows))
         value, low, high = (np.full(shape, np.nan) for _ in range(3))
+        covered_share = np.ones(len(rows))
         reasons: dict[str, dict[int, str]] = {metric: {} for metric in metrics}
-        for at, row in enumerate(rows):
+        for at, row in enumerate(rows if metrics else ()):
             record = _decode_values(self._unpacked(*row[7:]))
+            covered_share[at] = record.covered_share
             for line, metric in enumerate(metrics):
                 if (number := record.metrics.get(metric)) is not None:
                     value[line, at] = number
@@ -209,11 +228,33 @@ class FigureReads:
             n=numbers[:, 4],
             final=numbers[:, 5].astype(bool),
             provisional=numbers[:, 6].astype(bool),
+            covered_share=covered_share,
             value=dict(zip(metrics, value, strict=True)),
             low=dict(zip(metrics, low, strict=True)),
             high=dict(zip(metrics, high, strict=True)),
             null_reasons=reasons,
         )
+
+    def series_with_histograms(self, wanted: SeriesFilter) -> list[Series]:
+        """The series of a filter that have score histograms, in the order of their names."""
+        return [
+            series
+            for series_id, series in self._series(wanted)
+            if self._connection.execute(
+                "SELECT 1 FROM histograms WHERE series_id = ? LIMIT 1", (series_id,)
+            ).fetchone()
+        ]
+
+    def histogram_starts(self, series: Series) -> list[int]:
+        """Starts of the windows with score histograms, in ms since the epoch, in order."""
+        return [
+            start
+            for series_id, _ in self._series(only(series))
+            for (start,) in self._connection.execute(
+                "SELECT start_ms FROM histograms WHERE series_id = ? ORDER BY start_ms",
+                (series_id,),
+            )
+        ]
 
     def histograms(self, series: Series, span: Span) -> Iterator[Histogram]:
         """The score histograms of a series in the order of time."""
@@ -225,7 +266,13 @@ class FigureReads:
             ):
                 yield _decode_histogram(self._unpacked(*row))
 
-    def predictions(self) -> dict[tuple[str, str], tuple[int, int]]:
+    def predictions(
+        self,
+        *,
+        model_name: str | None = None,
+        model_version: str | None = None,
+        known_at_ms: int = ALWAYS,
+    ) -> dict[tuple[str, str], tuple[int, int]]:
         """By model and version, the number of predictions and the end of the newest window of
         traffic with any, in ms since the epoch.
 
@@ -233,16 +280,50 @@ class FigureReads:
         the end of an unfinished run, where the smaller windows have counted more; the largest sum
         is used. Of a run with more windows than the index keeps, these alone are counted.
         """
+        where, fields = condition(SeriesFilter(model_name=model_name, model_version=model_version))
         found: dict[tuple[str, str], tuple[int, int]] = {}
         for model, version, count, until in self._connection.execute(
             "SELECT model_name, model_version, sum(n_predictions), max(end_ms)"
             " FROM series JOIN figures USING (series_id)"
             " WHERE lane = 'traffic' AND kind = 'tumbling' AND segment = 'all' AND n_predictions"
-            " GROUP BY model_name, model_version, window"
+            f" AND complete_at_ms <= :known AND {where}"
+            " GROUP BY model_name, model_version, window",
+            {**fields, "known": known_at_ms},
         ):
             before = found.get((model, version), (0, 0))
             found[model, version] = max(before[0], count), max(before[1], until)
         return found
+
+    def frontier(self, wanted: SeriesFilter, *, known_at_ms: int = ALWAYS) -> int | None:
+        """The latest frontier at which the newest window of a series was complete, in ms since the
+        epoch; None without any.
+        """
+        reached = [
+            row[0]
+            for series_id, _ in self._series(wanted)
+            if (
+                row := self._connection.execute(
+                    "SELECT complete_at_ms FROM figures WHERE series_id = ? AND NOT provisional"
+                    " AND complete_at_ms <= ? ORDER BY start_ms DESC LIMIT 1",
+                    (series_id, known_at_ms),
+                ).fetchone()
+            )
+        ]
+        return max(reached, default=None)
+
+    def span(self, series: Series, *, known_at_ms: int = ALWAYS) -> tuple[int, int] | None:
+        """Start of the first and end of the last complete window of a series, in ms since the
+        epoch; None without any.
+        """
+        for series_id, _ in self._series(only(series)):
+            first, last = self._connection.execute(
+                "SELECT min(start_ms), max(end_ms) FROM figures WHERE series_id = ?"
+                " AND NOT provisional AND complete_at_ms <= ?",
+                (series_id, known_at_ms),
+            ).fetchone()
+            if first is not None:
+                return first, last
+        return None
 
     def _series(self, wanted: SeriesFilter) -> list[tuple[int, Series]]:
         where, fields = condition(wanted)
@@ -275,12 +356,12 @@ class FigureReads:
             (series_id, span.since_ms, span.until_ms, span.known_at_ms, span.provisional),
         )
 
-    def _newest_first(self, series_id: int) -> Iterator[WindowFigures]:
+    def _newest_first(self, series_id: int, known_at_ms: int) -> Iterator[WindowFigures]:
         """The complete windows, from the newest one back."""
         for row in self._connection.execute(
             "SELECT sample_id, record FROM figures WHERE series_id = ? AND NOT provisional"
-            " ORDER BY start_ms DESC",
-            (series_id,),
+            " AND complete_at_ms <= ? ORDER BY start_ms DESC",
+            (series_id, known_at_ms),
         ):
             yield _decode_figures(self._unpacked(*row))
 
@@ -298,6 +379,23 @@ def only(series: Series) -> SeriesFilter:
         window=series.window,
         maturity=series.maturity or NO_MATURITY,
     )
+
+
+def segments_of(figures: FigureReads, whole: WindowFigures) -> list[WindowFigures]:
+    """The complete records of the segments in the window of a record, at its rung."""
+    wanted = SeriesFilter(
+        model_name=whole.model_name,
+        model_version=whole.model_version,
+        lane=whole.lane,
+        window=whole.window,
+        maturity=whole.maturity or NO_MATURITY,
+    )
+    records = (
+        figures.at(series, whole.window_start_ms)
+        for series in figures.series(wanted)
+        if series.segment != whole.segment
+    )
+    return [record for record in records if record is not None and not record.provisional]
 
 
 def regular_windows(series: Iterable[Series]) -> dict[str, tuple[int, bool]]:

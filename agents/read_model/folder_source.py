@@ -44,7 +44,13 @@ class FolderSource:
         """Add what is new, one transaction after the other; each says what it changed.
 
         A last line without a line feed is still being written; it is left for the next call.
+
+        Raises
+        ------
+        ReadError
+            If the folder is gone.
         """
+        check_folder(self.folder)
         self._check()
         for topic in INDEXED:
             while (changed := self._add_part(topic)) is not None:

@@ -9,6 +9,7 @@ source are read inside the transaction that moves them, so that nothing is added
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import sqlite3
 import threading
@@ -158,6 +159,12 @@ class Index:
         finally:
             connection.execute("COMMIT")
 
+    def changed_by_others(self) -> bool:
+        """Whether another connection has changed the index since the last call of this thread."""
+        (version,) = self.connection().execute("PRAGMA data_version").fetchone()
+        before, self._local.version = getattr(self._local, "version", version), version
+        return bool(before != version)
+
     def close(self) -> None:
         """Close the connections of all threads."""
         with self._guard:
@@ -187,6 +194,19 @@ def generation(connection: sqlite3.Connection) -> str:
         "SELECT value FROM facts WHERE name = 'generation'"
     ).fetchone()
     return found[0]
+
+
+def positions(connection: sqlite3.Connection) -> list[tuple[str, int, int]]:
+    """Topic, partition, and how far it was read."""
+    return connection.execute(
+        "SELECT topic, partition, position FROM positions ORDER BY topic, partition"
+    ).fetchall()
+
+
+def state(connection: sqlite3.Connection) -> str:
+    """A text that changes with every record that is added, and when the index is emptied."""
+    content = f"{generation(connection)} {positions(connection)}"
+    return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
 
 
 def _keep_readers_apart(connection: sqlite3.Connection) -> None:

@@ -13,7 +13,7 @@ from driftline.agents.output_folder import check_folder
 from driftline.agents.read_model.drift_reads import DriftReads
 from driftline.agents.read_model.figure_reads import FigureReads
 from driftline.agents.read_model.folder_source import FolderSource
-from driftline.agents.read_model.index import Index, UnusableIndex, generation
+from driftline.agents.read_model.index import Index, UnusableIndex, generation, positions, state
 from driftline.agents.read_model.intake import Changed, Intake
 from driftline.agents.read_model.packed import Samples
 from driftline.agents.read_model.record_reads import RecordReads
@@ -44,12 +44,18 @@ class Reads(NamedTuple):
         All other topics.
     unreadable
         By topic, the number of values that are no record of it, and an example.
+    positions
+        How far each partition of a topic was read: bytes of a file, or the next offset.
+    state
+        A text that changes with every record that is added: equal states give equal answers.
     """
 
     figures: FigureReads
     drift: DriftReads
     records: RecordReads
     unreadable: dict[str, tuple[int, str]]
+    positions: list[tuple[str, int, int]]
+    state: str
 
 
 class ReadModel:
@@ -92,7 +98,20 @@ class ReadModel:
                     topic: (count, example)
                     for topic, count, example in connection.execute("SELECT * FROM unreadable")
                 },
+                positions(connection),
+                state(connection),
             )
+
+    def changed_by_others(self) -> bool:
+        """Whether another thread or process has added to the index since the last call of this
+        thread.
+        """
+        return self._index.changed_by_others()
+
+    @property
+    def index_path(self) -> Path:
+        """The file of the index."""
+        return self._index.path
 
     def close(self) -> None:
         """Close the index."""
@@ -100,12 +119,18 @@ class ReadModel:
 
 
 def open_folder(
-    folder: Path, *, index: Path | None = None, limits: Limits | None = None
+    folder: Path,
+    *,
+    index: Path | None = None,
+    limits: Limits | None = None,
+    is_refreshed: bool = True,
 ) -> ReadModel:
     """The read model of an output or export folder, as of now.
 
     Parameters
     ----------
+    is_refreshed
+        Whether what is new is taken over at once.
     index
         File of the index; by default one in the folder, or, where that may not be written, in the
         user's cache.
@@ -124,17 +149,24 @@ def open_folder(
             index = _cached(f"{folder.resolve()}")
     opened = Index(index)
     model = ReadModel(f"{folder}", opened, FolderSource(folder, Intake(opened, limits or Limits())))
-    model.refresh()
+    if is_refreshed:
+        model.refresh()
     return model
 
 
 def open_broker(
-    connection: Connection, *, index: Path | None = None, limits: Limits | None = None
+    connection: Connection,
+    *,
+    index: Path | None = None,
+    limits: Limits | None = None,
+    is_refreshed: bool = True,
 ) -> ReadModel:
     """The read model of the output topics of a broker, as of now.
 
     Parameters
     ----------
+    is_refreshed
+        Whether what is new is taken over at once.
     index
         File of the index; by default one in the user's cache for each cluster and program.
 
@@ -156,7 +188,8 @@ def open_broker(
     model = ReadModel(
         connection.servers, opened, BrokerSource(connection, Intake(opened, limits or Limits()))
     )
-    model.refresh()
+    if is_refreshed:
+        model.refresh()
     return model
 
 

@@ -11,7 +11,7 @@ import msgspec
 from driftline.schemas.results import WHOLE_SHARE, WindowFigures
 from driftline.schemas.times import format_time, parse_time
 from driftline.streams.baseline import Baseline
-from driftline.streams.decide.daily_variance import TAIL, widened
+from driftline.streams.decide.daily_variance import TAIL, Days, widened
 from driftline.streams.decide.judgement import Judgement, Severity, Situation, judgement_of, rows_of
 from driftline.streams.decide.metric_info import higher_is_better, unit_of
 from driftline.streams.decide.wording import about, figure, headline, interval, share, span
@@ -36,6 +36,48 @@ class Drops(msgspec.Struct, frozen=True):
     tail: float | None = None
 
 
+class Spread(msgspec.Struct, frozen=True):
+    """How far values of a metric lie from the baseline by chance.
+
+    Parameters
+    ----------
+    daily_variance, freedom
+        Variance between days and its degrees of freedom; None where the counts alone decide.
+    source
+        Where the variance is from, in words.
+    baseline_ci, baseline_ms
+        Interval and span of the baseline.
+    """
+
+    daily_variance: float | None
+    freedom: int
+    source: str
+    baseline_ci: tuple[float, float] | None
+    baseline_ms: int | None
+
+    def around(
+        self,
+        value: float,
+        ci: tuple[float, float] | None,
+        *,
+        window_ms: int,
+        tail: float = TAIL,
+    ) -> tuple[float, float]:
+        """The interval around a value of a window, as `daily_variance.widened`; around the baseline
+        itself it is the usual range of a window with this interval from counts.
+        """
+        return widened(
+            value,
+            ci,
+            window_ms=window_ms,
+            baseline_ci=self.baseline_ci,
+            baseline_ms=self.baseline_ms,
+            daily_variance=self.daily_variance,
+            freedom=self.freedom,
+            tail=tail,
+        )
+
+
 def judge_against_baseline(
     figures: WindowFigures, situation: Situation, metrics: Sequence[str], drops: Drops
 ) -> Judgement:
@@ -58,29 +100,19 @@ def judge_against_baseline(
     variance between days is not that of a whole one.
     """
     baseline = situation.standing.baselines.get(figures.maturity or "-")
-    choice = None if baseline is None else _judged_metric(baseline, metrics)
+    choice = None if baseline is None else judged_metric(baseline, metrics)
     value = None if choice is None else figures.metrics.get(choice[0])
     is_part = figures.covered_share < WHOLE_SHARE
     if baseline is None or choice is None or value is None or is_part:
         return judgement_of(figures, "unclear")
     metric, usual = choice
     plain = judgement_of(figures, "within")
-    variance, freedom, source = _daily_variance(baseline, situation, metric)
+    spread = spread_of(baseline, situation.days, metric)
     better = higher_is_better(metric)
 
     def interval_of(tail: float) -> tuple[float, float]:
-        return widened(
-            value,
-            figures.ci.get(metric),
-            window_ms=plain.window_end_ms - plain.window_start_ms,
-            baseline_ci=baseline.ci.get(metric),
-            baseline_ms=parse_time(baseline.span[1]) - parse_time(baseline.span[0])
-            if baseline.span
-            else None,
-            daily_variance=variance,
-            freedom=freedom,
-            tail=tail,
-        )
+        length_ms = plain.window_end_ms - plain.window_start_ms
+        return spread.around(value, figures.ci.get(metric), window_ms=length_ms, tail=tail)
 
     def worse_by(level: float) -> float:
         return (usual - level if better else level - usual) / usual
@@ -114,7 +146,7 @@ def judge_against_baseline(
         comparator="<" if better else ">",
         n=rows_of(figures),
         ci=ci,
-        details={"relative_change": -change if better else change, "interval": source},
+        details={"relative_change": -change if better else change, "interval": spread.source},
         usual_losses=baseline.losses,
     )
 
@@ -142,8 +174,8 @@ def level_of(figures: WindowFigures, situation: Situation, judged: Judgement) ->
     )
 
 
-def _judged_metric(baseline: Baseline, metrics: Sequence[str]) -> tuple[str, float] | None:
-    """The first of the metrics with a baseline above 0, and that baseline."""
+def judged_metric(baseline: Baseline, metrics: Sequence[str]) -> tuple[str, float] | None:
+    """The first of the metrics with a baseline above 0, and that baseline; None without one."""
     for metric in metrics:
         usual = _value(baseline, metric)
         if usual is not None and usual > 0:
@@ -157,17 +189,23 @@ def _value(baseline: Baseline, metric: str) -> float | None:
     return baseline.metrics.get(metric)
 
 
-def _daily_variance(
-    baseline: Baseline, situation: Situation, metric: str
-) -> tuple[float | None, int, str]:
-    """Variance between days, its degrees of freedom, and its source in words."""
+def spread_of(baseline: Baseline, days: Days, metric: str) -> Spread:
+    """How far the values of a metric lie from a baseline by chance.
+
+    Parameters
+    ----------
+    days
+        The recent days of the series, for a baseline without a variance between days.
+    """
+    span = baseline.span
+    length_ms = None if span is None else parse_time(span[1]) - parse_time(span[0])
+    limits = baseline.ci.get(metric)
     if metric in baseline.daily_variance and baseline.days > 1:
-        return (
-            baseline.daily_variance[metric],
-            baseline.days - 1,
-            "day-to-day variance of the baseline",
+        variance = baseline.daily_variance[metric]
+        return Spread(
+            variance, baseline.days - 1, "day-to-day variance of the baseline", limits, length_ms
         )
-    recent = situation.days.variance(metric)
+    recent = days.variance(metric)
     if recent is not None:
-        return *recent, "day-to-day variance of the last 28 days"
-    return None, 0, "counts alone"
+        return Spread(*recent, "day-to-day variance of the last 28 days", limits, length_ms)
+    return Spread(None, 0, "counts alone", limits, length_ms)

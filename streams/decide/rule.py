@@ -290,6 +290,26 @@ class MetricRule(Rule, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
             return judgement_of(measurement, "unclear")
         return self.judge_figures(measurement, situation)
 
+    def alert_line(
+        self,
+        metric: str,
+        value: float,
+        ci: tuple[float, float] | None,
+        usual: tuple[float, float] | None,
+    ) -> float | None:
+        """The value of a metric beyond which a window like this one is a breach of the mildest
+        level; None where the rule has no such line: it reads another metric, or gathers evidence
+        over windows.
+
+        Parameters
+        ----------
+        value, ci
+            Of the window.
+        usual
+            Baseline, and half of the usual range around it; None without a baseline.
+        """
+        return None
+
     def judge_figures(self, figures: WindowFigures, situation: Situation) -> Judgement:
         """Judge a window with enough rows."""
         raise NotImplementedError(

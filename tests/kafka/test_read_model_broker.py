@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -18,6 +21,8 @@ from driftline.schemas.results import RegistryEffect, encode
 from driftline.schemas.topics import ALERTS, METRICS, REGISTRY_EFFECTS
 from driftline.streams.lanes import NO_MODEL
 from tests.agents.sample_output import sample_lines, sample_output
+from tests.agents.serve.cases import QUESTIONS
+from tests.agents.serve.serving import Api, Value, served
 from tests.agents.test_read_model import everything, expected, in_order
 from tests.kafka.brokers import Names
 from tests.kafka.test_export import until_ended
@@ -205,3 +210,46 @@ def test_verbs_say_the_same_of_a_broker_and_of_a_folder(
         assert "churn" in of_folder.stdout
         assert "1 record of metrics in" in of_broker.stderr
     assert len(list((tmp_path / "cache" / "driftline").glob("*.sqlite"))) == 1
+
+
+def test_the_api_says_the_same_of_a_broker_and_of_a_folder(
+    names: Names,
+    connection: Connection,
+    writer: Writer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    config = tmp_path / "driftline.toml"
+    config.write_text(names.toml(kafka=KAFKA), encoding="utf-8")
+    settings = RegistryEffect(
+        model_name=NO_MODEL,
+        revision=0,
+        frontier="1970-01-01T00:00:00Z",
+        settings=read_run(sample_output())["settings"],
+    )
+    *first, last = of_the_sample()
+    writer.write([*first, (REGISTRY_EFFECTS, encode(settings))])
+    folder = Path(shutil.copytree(sample_output(), tmp_path / "out"))
+    with (
+        served("--broker", names.servers, "--config", str(config)) as live,
+        served("--out", str(folder)) as recorded,
+    ):
+        writer.write([last])
+        for path, questions in QUESTIONS.items():
+            if path in ("/health", "/pipeline", "/quality"):
+                continue
+            expected = [recorded_answer(recorded, path, each) for each in questions]
+            # What was committed last comes within seconds.
+            while [recorded_answer(live, path, each) for each in questions] != expected:
+                time.sleep(0.2)
+        assert live.get("/pipeline")["source"]["state"] == "following"
+        assert "driftline dlq" in live.get("/quality")["rejected_note"]
+
+
+def recorded_answer(api: Api, path: str, question: dict[str, Value]) -> Any:
+    """The answer without what differs between sources."""
+    found = api.get(path, **question)
+    found.pop("source", None)
+    found.get("counters", {}).pop("rejected", None)
+    return found

@@ -16,7 +16,7 @@ from driftline.agents.kafka.broker.ranges import may_be_of, offset_ranges, read_
 from driftline.agents.kafka.broker.wire import DLQ_LOST_RECORDS
 from driftline.agents.kafka.tools.dead_letters import MARKER
 from driftline.agents.marked_windows import MarkedWindows
-from driftline.agents.uncounted_rows import Uncounted, UncountedTotals
+from driftline.agents.uncounted_rows import COUNTER_REASONS, Uncounted, UncountedTotals
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.results import WindowFigures, decoder
 from driftline.schemas.settings import Config
@@ -38,15 +38,6 @@ NEWEST: Final = 10_000
 _REJECTING: Final = (PREDICTIONS, GROUND_TRUTH, TICKS, WINDOW_PARTIALS, *SIDE_INPUTS)
 # Conflicting predictions are dead letters as well.
 ARRIVALS: Final = "arrivals"
-_COUNTERS: Final = {
-    "late_predictions": (PREDICTIONS, "late_prediction"),
-    "dropped_predictions": (PREDICTIONS, "dropped_prediction"),
-    "duplicate_predictions": (PREDICTIONS, "duplicate_prediction"),
-    "expired": (PREDICTIONS, "expired_prediction"),
-    "late_truths": (GROUND_TRUTH, "late_truth"),
-    "duplicate_truths": (GROUND_TRUTH, "duplicate_truth"),
-    "unmatched": (GROUND_TRUTH, "unmatched_truth"),
-}
 
 
 class UncountedOnTopics(msgspec.Struct, frozen=True):
@@ -212,8 +203,8 @@ class _Windows:
                 continue
             model = f" of {name} {version}" if name else ""
             for counter, count in figures.counts.items():
-                if counter in _COUNTERS and count:
-                    topic, reason = _COUNTERS[counter]
+                if counter in COUNTER_REASONS and count:
+                    topic, reason = COUNTER_REASONS[counter]
                     yield Uncounted(
                         topic=topic,
                         reason=reason,

@@ -11,7 +11,7 @@ from driftline.schemas.results import WindowFigures
 from driftline.schemas.settings import ModelConfig
 from driftline.streams.decide.against_baseline import Drops, judge_against_baseline
 from driftline.streams.decide.judgement import Judgement, Severity, Situation
-from driftline.streams.decide.metric_info import Lane, known_metrics, lanes_of
+from driftline.streams.decide.metric_info import Lane, higher_is_better, known_metrics, lanes_of
 from driftline.streams.decide.rule import InvalidRule, MetricRule, Positive, largest_window
 from driftline.streams.lanes import ALL
 
@@ -83,6 +83,28 @@ class DegradationRule(
                 'baselines are recorded for "all" only; use a threshold rule for a segment',
             )
         return super().bound(config)
+
+    def alert_line(
+        self,
+        metric: str,
+        value: float,
+        ci: tuple[float, float] | None,
+        usual: tuple[float, float] | None,
+    ) -> float | None:
+        """The baseline less the relative change, less half of the usual range.
+
+        Examples
+        --------
+        >>> rule = DegradationRule(metric="roc_auc")
+        >>> round(rule.alert_line("roc_auc", 0.7, None, (0.702, 0.055)), 4)
+        0.6119
+        """
+        if metric not in self.metrics or usual is None:
+            return None
+        baseline, half = usual
+        if higher_is_better(metric):
+            return baseline * (1 - self.warning) - half
+        return baseline * (1 + self.warning) + half
 
     def judge_figures(self, figures: WindowFigures, situation: Situation) -> Judgement:
         """As `judge_against_baseline`."""

@@ -118,6 +118,29 @@ class ThresholdRule(
                 values[field] = value
         return values
 
+    def alert_line(
+        self,
+        metric: str,
+        value: float,
+        ci: tuple[float, float] | None,
+        usual: tuple[float, float] | None,
+    ) -> float | None:
+        """The level, less the part of the interval on its good side.
+
+        Examples
+        --------
+        >>> rule = ThresholdRule(metric="f1", below=0.8)
+        >>> round(rule.alert_line("f1", 0.78, (0.74, 0.81), None), 3)
+        0.77
+        """
+        if metric != self.metric:
+            return None
+        levels = self.levels()
+        (_, level), *_ = levels.breached
+        if ci is None:
+            return level
+        return level - (ci[1] - value) if levels.below else level + (value - ci[0])
+
     def judge_figures(self, figures: WindowFigures, situation: Situation) -> Judgement:
         """As `judge_levels`."""
         return judge_levels(figures, self.metric, self.levels())

@@ -1,0 +1,87 @@
+"""`driftline serve`: the HTTP API of an output folder or a live broker."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import click
+
+from driftline.agents.cli.alert_source import is_broker, source_options
+from driftline.agents.cli.broker_options import open_connection
+from driftline.agents.cli.inputs import read_config, report_read_errors
+from driftline.agents.cli.output import WrongInput, example
+
+
+@click.command(
+    "serve",
+    short_help="Serve results over HTTP.",
+    epilog=example(
+        "driftline serve --out driftline-out",
+        "driftline serve --broker broker:9092 --port 9000",
+    ),
+)
+@source_options
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Address to listen on; one of this machine alone.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=8321,
+    show_default=True,
+    help="Port to listen on; 0 takes a free one.",
+)
+def serve(out: Path, broker: str | None, config: Path | None, host: str, port: int) -> None:
+    """Serve the results of an output folder, or of a live broker, until Ctrl-C.
+
+    The API is below /api, its reference at /schema/openapi.json and in docs/api.md. Results that
+    come while it runs are served within seconds. It goes on while the broker is away.
+    """
+    from driftline.agents.read_model.index import UnusableIndex
+    from driftline.agents.read_model.read_model import open_broker, open_folder
+
+    try:
+        from driftline.agents.serve.server import CannotServe
+        from driftline.agents.serve.server import serve as run
+    except ImportError as error:
+        raise WrongInput(
+            f'this command needs the extra "serve" ({error}): pip install "driftline[serve]"'
+        ) from error
+
+    def ready(url: str) -> None:
+        click.echo(f"serving {place} at {url} (Ctrl-C ends it)")
+
+    try:
+        if not is_broker(broker):
+            place = f"{out}"
+            with report_read_errors():
+                run(
+                    partial(open_folder, out, is_refreshed=False),
+                    folder=out,
+                    host=host,
+                    port=port,
+                    ready=ready,
+                )
+            return
+        with open_connection(read_config(config), broker) as connection:
+            from confluent_kafka import KafkaException
+
+            from driftline.agents.serve.broker_lag import partition_lags
+
+            place = connection.servers
+            run(
+                partial(open_broker, connection, is_refreshed=False),
+                folder=None,
+                errors=(KafkaException,),
+                look=partial(partition_lags, connection),
+                host=host,
+                port=port,
+                ready=ready,
+            )
+    except (CannotServe, UnusableIndex) as error:
+        raise WrongInput(str(error)) from error

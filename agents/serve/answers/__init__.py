@@ -1,0 +1,1 @@
+"""Types of what the routes answer, a file for each subject: the reference of the API."""
