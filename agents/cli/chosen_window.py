@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from driftline.agents.cli.figure_cells import LANES, rung_order
+from driftline.agents.cli.figure_cells import rung_order
+from driftline.agents.cli.figure_options import lane_option, segment_option
 from driftline.agents.cli.output import WrongInput, minute
 from driftline.agents.cli.performance_trends import one_rung, one_window
 
@@ -21,15 +22,7 @@ _NAMED = 5
 
 def window_options(command: F) -> F:
     """`--segment`, `--lane`, and those of `moment_options`."""
-    command = moment_options(command)
-    for option in (
-        click.option("--lane", type=click.Choice(LANES), default="decisions", show_default=True),
-        click.option(
-            "--segment", default="all", show_default=True, help='"all", or "dimension=value".'
-        ),
-    ):
-        command = option(command)
-    return command
+    return segment_option(lane_option(moment_options(command)))
 
 
 def moment_options(command: F) -> F:

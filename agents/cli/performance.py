@@ -15,14 +15,17 @@ import click
 
 from driftline.agents.cli.alert_source import source_options
 from driftline.agents.cli.figure_cells import (
-    LANES,
-    USUAL,
-    USUAL_OF_TRAFFIC,
     check_metrics,
     metric_cell,
     rung_order,
     usual_metrics,
     window_order,
+)
+from driftline.agents.cli.figure_options import (
+    lane_option,
+    metric_option,
+    segment_option,
+    window_option,
 )
 from driftline.agents.cli.output import (
     example,
@@ -59,27 +62,16 @@ def performance() -> None:
     ),
 )
 @model_options
-@click.option("--segment", default="all", show_default=True, help='"all", or "dimension=value".')
-@click.option(
-    "--lane",
-    type=click.Choice(LANES),
-    default="decisions",
-    show_default=True,
-)
-@click.option("--window", help="Only this window, for example 1d or 7d/1d.")
+@segment_option
+@lane_option
+@window_option
 @click.option(
     "--maturity",
     default="last",
     show_default=True,
     help='A rung of the maturity ladder, "last" for the last one emitted, or "all".',
 )
-@click.option(
-    "--metric",
-    "metrics",
-    multiple=True,
-    help=f"Metric to show; repeatable. By default: {', '.join(USUAL)}; of traffic "
-    f"{', '.join(USUAL_OF_TRAFFIC)}.",
-)
+@metric_option
 @source_options
 @json_option
 def summary(

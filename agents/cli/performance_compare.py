@@ -11,13 +11,18 @@ import click
 
 from driftline.agents.cli.alert_source import source_options
 from driftline.agents.cli.figure_cells import (
-    LANES,
     check_metrics,
     metric_cell,
     rung_order,
     usual_metrics,
     value_cell,
     window_order,
+)
+from driftline.agents.cli.figure_options import (
+    lane_option,
+    metric_option,
+    segment_option,
+    window_option,
 )
 from driftline.agents.cli.output import WrongInput, example, json_option, minute, number
 from driftline.agents.cli.result_source import place_of, read_results
@@ -72,12 +77,10 @@ class Comparison:
 @click.argument("a", metavar="VERSION_A")
 @click.argument("b", metavar="VERSION_B")
 @click.option("--model", "model_name", metavar="MODEL", help="The model; needed if there are more.")
-@click.option("--segment", default="all", show_default=True, help='"all", or "dimension=value".')
-@click.option("--lane", type=click.Choice(LANES), default="decisions", show_default=True)
-@click.option("--window", help="Only this window, for example 1d or 7d/1d.")
-@click.option(
-    "--metric", "metrics", multiple=True, help="Metric to show; repeatable. As of `summary`."
-)
+@segment_option
+@lane_option
+@window_option
+@metric_option
 @source_options
 @json_option
 def compare(

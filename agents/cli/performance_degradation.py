@@ -11,12 +11,12 @@ import click
 
 from driftline.agents.cli.alert_source import source_options, why_fired
 from driftline.agents.cli.figure_cells import (
-    LANES,
     check_metrics,
     metric_cell,
     usual_metrics,
     value_cell,
 )
+from driftline.agents.cli.figure_options import lane_option, metric_option
 from driftline.agents.cli.output import (
     WrongInput,
     duration_option,
@@ -70,7 +70,7 @@ class Degradation:
     ),
 )
 @model_options
-@click.option("--lane", type=click.Choice(LANES), default="decisions", show_default=True)
+@lane_option
 @click.option(
     "--last",
     default="7d",
@@ -83,9 +83,7 @@ class Degradation:
     show_default=True,
     help='A rung of the maturity ladder, or "judged": the first with 95 % of the labels.',
 )
-@click.option(
-    "--metric", "metrics", multiple=True, help="Metric to show; repeatable. As of `summary`."
-)
+@metric_option
 @source_options
 @json_option
 def degradation(

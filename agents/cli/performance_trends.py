@@ -11,7 +11,6 @@ import click
 
 from driftline.agents.cli.alert_source import source_options
 from driftline.agents.cli.figure_cells import (
-    LANES,
     check_metrics,
     metric_cell,
     rung_order,
@@ -19,6 +18,7 @@ from driftline.agents.cli.figure_cells import (
     value_cell,
     window_order,
 )
+from driftline.agents.cli.figure_options import lane_option, metric_option, segment_option
 from driftline.agents.cli.output import (
     WrongInput,
     duration_option,
@@ -49,8 +49,8 @@ _REGULAR = ("tumbling", "sliding")
     ),
 )
 @model_options
-@click.option("--segment", default="all", show_default=True, help='"all", or "dimension=value".')
-@click.option("--lane", type=click.Choice(LANES), default="decisions", show_default=True)
+@segment_option
+@lane_option
 @click.option(
     "--last",
     default="7d",
@@ -64,9 +64,7 @@ _REGULAR = ("tumbling", "sliding")
     show_default=True,
     help='A rung of the maturity ladder, or "last": the one with final figures.',
 )
-@click.option(
-    "--metric", "metrics", multiple=True, help="Metric to show; repeatable. As of `summary`."
-)
+@metric_option
 @source_options
 @json_option
 def trends(
