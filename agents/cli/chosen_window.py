@@ -9,7 +9,7 @@ import click
 
 from driftline.agents.cli.figure_cells import rung_order
 from driftline.agents.cli.figure_options import lane_option, segment_option
-from driftline.agents.cli.output import WrongInput, minute
+from driftline.agents.cli.output import WrongInput, minute, time_option
 from driftline.agents.cli.performance_trends import one_rung, one_window
 
 if TYPE_CHECKING:
@@ -120,17 +120,13 @@ def _record(
 ) -> WindowFigures | None:
     """The window that starts then, else the newest one, at the last rung that has it."""
     from driftline.agents.read_model.figure_reads import only
-    from driftline.schemas.times import parse_time
 
     if start is None:
         records = [record for each in rungs for record in figures.newest_whole(only(each))]
         newest = max((record.window_start_ms for record in records), default=None)
         records = [record for record in records if record.window_start_ms == newest]
     else:
-        try:
-            start_ms = parse_time(start)
-        except ValueError as error:
-            raise WrongInput(f"--from {start}: {error}") from error
+        start_ms = time_option("--from", start)
         at = (figures.at(each, start_ms) for each in rungs)
         records = [record for record in at if record is not None and not record.provisional]
     return max(records, key=lambda record: rung_order(record.maturity), default=None)

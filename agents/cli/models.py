@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from driftline.agents.cli.alert_source import source_options
+from driftline.agents.cli.models_diff import diff
+from driftline.agents.cli.models_show import show
 from driftline.agents.cli.output import (
     example,
     json_option,
@@ -46,7 +48,7 @@ class Row:
 
 @click.group()
 def models() -> None:
-    """List the monitored models."""
+    """List, show and compare the monitored models."""
 
 
 @models.command("list", epilog=example("driftline models list --out driftline-out"))
@@ -140,3 +142,7 @@ def list_models(
         empty=f"no model version in {place_of(out, broker)}",
         optional=("Reference", "Revision", "Up to", "Threshold", "Not judged"),
     )
+
+
+for command in (show, diff):
+    models.add_command(command)

@@ -61,6 +61,22 @@ def duration_option(option: str, text: str) -> int:
         raise WrongInput(f"{option} {text}: {error}") from error
 
 
+def time_option(option: str, text: str) -> int:
+    """The value of an option that is a time in RFC 3339, in milliseconds since the epoch.
+
+    Raises
+    ------
+    WrongInput
+        If it is none; the message names the option.
+    """
+    from driftline.schemas.times import parse_time
+
+    try:
+        return parse_time(text)
+    except ValueError as error:
+        raise WrongInput(f"{option} {text}: {error}") from error
+
+
 def example(*lines: str) -> str:
     """The examples of a help text, one command per line."""
     return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)

@@ -108,10 +108,10 @@ def compare(
             _series(reads.figures, place, model_name, version, segment, lane) for version in (a, b)
         )
         found = [
-            _compared(*pair, metrics or usual_metrics(lane))
+            compared(*pair, metrics or usual_metrics(lane))
             for name in of_a
             if name in of_b and window in (None, name[-1])
-            if (pair := _newest_of_both(reads.figures, of_a[name], of_b[name])) is not None
+            if (pair := newest_of_both(reads.figures, of_a[name], of_b[name])) is not None
         ]
     check_metrics(metrics, [record for each in found for record in (each.a, each.b)])
     if as_json:
@@ -164,7 +164,7 @@ def _series(
     return dict(sorted(found.items()))
 
 
-def _newest_of_both(
+def newest_of_both(
     figures: FigureReads, a: dict[str | None, Series], b: dict[str | None, Series]
 ) -> tuple[WindowFigures, WindowFigures] | None:
     """The newest window with rows of both, at the last rung that both have; else that of each."""
@@ -183,7 +183,8 @@ def _newest_of_both(
     return None if records[0] is None or records[1] is None else (records[0], records[1])
 
 
-def _compared(a: WindowFigures, b: WindowFigures, metrics: Sequence[str]) -> Comparison:
+def compared(a: WindowFigures, b: WindowFigures, metrics: Sequence[str]) -> Comparison:
+    """Two records side by side, with the metrics that one of them has."""
     names = [name for name in metrics if name in a.metrics or name in b.metrics]
     return Comparison(
         a=a,
@@ -216,8 +217,8 @@ def difference(metric: str, a: Figures, b: Figures) -> Difference:
     return found
 
 
-def _rows(compared: Comparison) -> list[tuple[str, ...]]:
-    a, b = compared.a, compared.b
+def _rows(found: Comparison) -> list[tuple[str, ...]]:
+    a, b = found.a, found.b
     together = a.window_start_ms == b.window_start_ms
     start = (
         minute(a.window_start_ms)
@@ -225,9 +226,15 @@ def _rows(compared: Comparison) -> list[tuple[str, ...]]:
         else f"{minute(a.window_start_ms)}, {minute(b.window_start_ms)} *"
     )
     place = (a.model_name, a.window, start, a.maturity or "-")
+    return [(*place, *row) for row in side_by_side(found)]
+
+
+def side_by_side(found: Comparison) -> list[tuple[str, ...]]:
+    """Cells of the number of rows and of each metric: name, both values, and their difference."""
+    a, b = found.a, found.b
     counts = [number(each.n_predictions if each.lane == "traffic" else each.n) for each in (a, b)]
-    rows: list[tuple[str, ...]] = [(*place, "rows", *counts, "")]
-    for each in compared.differences:
+    rows: list[tuple[str, ...]] = [("rows", *counts, "")]
+    for each in found.differences:
         cells = [
             metric_cell(each.metric, record.metrics, record.ci, record.null_reasons, between=" ")
             for record in (a, b)
@@ -238,5 +245,5 @@ def _rows(compared: Comparison) -> list[tuple[str, ...]]:
             if each.difference is None
             else value_cell(each.metric, each.difference, interval, " ")
         )
-        rows.append((*place, each.metric, *cells, cell))
+        rows.append((each.metric, *cells, cell))
     return rows

@@ -183,7 +183,6 @@ def _degradation(
     entry = next(reads.records.latest(REGISTRY, RegistryEntry, **version), None)
     baselines = {} if entry is None else entry.baselines
     baseline = baselines.get(record.maturity or NO_MATURITY)
-    usual = baseline or {"metrics": {}, "ci": {}}
     since_ms = record.window_end_ms - span_ms
     about = {*record.metrics, "standardized_accuracy"}
     episodes: dict[str, list[Alert]] = {}
@@ -193,15 +192,7 @@ def _degradation(
     return Degradation(
         figures=record,
         baseline=baseline,
-        differences=[
-            difference(
-                name,
-                (usual["metrics"], usual.get("ci", {})),
-                (record.metrics, record.ci),
-            )
-            for name in metrics
-            if name in record.metrics
-        ],
+        differences=from_baseline(record, baseline, metrics),
         alerts=[
             records
             for records in episodes.values()
@@ -216,13 +207,9 @@ def _print(found: Degradation, last: str) -> None:
     print_wrapped(
         f"{record.model_name} {record.model_version}, {record.window} from "
         f"{minute(record.window_start_ms)}{rung}{'' if record.final else ', not final'}; "
-        + _origin(baseline)
+        + origin_of(baseline)
     )
-    print_table(
-        ["Metric", ">Baseline", ">Now", ">Difference", "Change"],
-        [_row(found, each) for each in found.differences],
-        empty="none of the metrics is computed",
-    )
+    print_differences(record, baseline, found.differences)
     print_table(
         ["Severity", "Status", "Since", "Until", "Segment", "Rule", "Why", "ID"],
         [
@@ -243,7 +230,7 @@ def _print(found: Degradation, last: str) -> None:
     )
 
 
-def _origin(baseline: dict[str, Any] | None) -> str:
+def origin_of(baseline: dict[str, Any] | None) -> str:
     """Of which rows a baseline is."""
     if baseline is None:
         return "no baseline is recorded at this maturity"
@@ -256,9 +243,34 @@ def _origin(baseline: dict[str, Any] | None) -> str:
     )
 
 
-def _row(found: Degradation, each: Difference) -> tuple[str, ...]:
-    record, name = found.figures, each.metric
-    limits = (found.baseline or {}).get("ci", {}).get(name)
+def from_baseline(
+    record: WindowFigures, baseline: dict[str, Any] | None, metrics: Sequence[str]
+) -> list[Difference]:
+    """Per metric of a window, the difference to the baseline; without one, only the value."""
+    usual = baseline or {"metrics": {}}
+    return [
+        difference(name, (usual["metrics"], usual.get("ci", {})), (record.metrics, record.ci))
+        for name in metrics
+        if name in record.metrics
+    ]
+
+
+def print_differences(
+    record: WindowFigures, baseline: dict[str, Any] | None, differences: Sequence[Difference]
+) -> None:
+    """A table of metrics with baseline, value, difference, and what it says."""
+    print_table(
+        ["Metric", ">Baseline", ">Now", ">Difference", "Change"],
+        [_row(record, baseline, each) for each in differences],
+        empty="none of the metrics is computed",
+    )
+
+
+def _row(
+    record: WindowFigures, baseline: dict[str, Any] | None, each: Difference
+) -> tuple[str, ...]:
+    name = each.metric
+    limits = (baseline or {}).get("ci", {}).get(name)
     now = metric_cell(name, record.metrics, record.ci, record.null_reasons, between=" ")
     usual = "-" if each.a is None else value_cell(name, each.a, limits, " ")
     if each.difference is None:

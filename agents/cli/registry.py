@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from driftline.agents.cli.output import (
     model_options,
     number,
     out_option,
+    time_option,
 )
 from driftline.agents.cli.tables import print_table
 from driftline.agents.terminal import print_json
@@ -51,6 +53,11 @@ def show_history(
     if as_json:
         print_json(events)
         return
+    print_events(events, empty=f"no registry events in {out}")
+
+
+def print_events(events: Iterable[RegistryEvent], *, empty: str) -> None:
+    """A table of changes, rejections and dry runs, each with who asked and why."""
     print_table(
         ["At", "Model", ">Revision", "Event", "Version", "By", "Change", "Why"],
         [
@@ -66,7 +73,7 @@ def show_history(
             )
             for event in events
         ],
-        empty=f"no registry events in {out}",
+        empty=empty,
     )
 
 
@@ -81,13 +88,9 @@ def show_as_of(
     time: str, out: Path, model_name: str | None, model_version: str | None, as_json: bool
 ) -> None:
     """Show what was in force at TIME (RFC 3339, for example 2026-11-21T10:00:00Z)."""
-    from driftline.schemas.times import parse_time
     from driftline.streams.registry.history import as_of
 
-    try:
-        at_ms = parse_time(time)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="TIME") from error
+    at_ms = time_option("TIME", time)
     with report_read_errors():
         events = [
             event

@@ -20,6 +20,8 @@ from tests.agents.sample_output import sample_output
 READING = [
     ("status",),
     ("models", "list"),
+    ("models", "show"),
+    ("models", "diff"),
     *(
         ("performance", name)
         for name in ("summary", "details", "errors", "trends", "compare", "degradation")

@@ -60,6 +60,8 @@ def folder(tmp_path: Path, *records: Struct, settings: dict[str, Any] | None = N
         "RuleWindows": "rule-windows",
         "ModelRules": "model-rules",
         "RegistryEffect": "registry-effects",
+        "RegistryEvent": "registry-events",
+        "ModelLabels": "model-labels",
     }
     for record in records:
         with (out / f"{names[type(record).__name__]}.jsonl").open("ab") as file:
