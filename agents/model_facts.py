@@ -97,7 +97,7 @@ def facts_of(reads: Reads, config: Config, name: str) -> ModelFacts:
     """
     entry, entries = find_entry(reads, name)
     model, version = entry.model_name, entry.model_version
-    found = statuses(reads, config, model_name=model, model_version=version)
+    found = statuses(reads, config, model_name=model, model_version=version, deleted=True)
     levels = reads.records.latest(MODEL_RULES, ModelRules, model_name=model)
     events = reads.records.all(REGISTRY_EVENTS, RegistryEvent, model_name=model)
     changes = [
@@ -125,7 +125,8 @@ def find_entry(reads: Reads, name: str) -> tuple[RegistryEntry, list[RegistryEnt
     Parameters
     ----------
     name
-        "churn@1.4.2", or "churn" for its version in production, else the newest one.
+        "churn@1.4.2", or "churn" for its version in production, else the newest one that is not
+        deleted, else the newest one.
 
     Raises
     ------
@@ -142,8 +143,7 @@ def find_entry(reads: Reads, name: str) -> tuple[RegistryEntry, list[RegistryEnt
             f'no version of a model "{model or name}" is registered; models: {_listed(models)}'
         )
     if not version:
-        in_production = [entry for entry in entries if entry.stage == "production"]
-        return [*in_production, entries[-1]][0], entries
+        return max(entries, key=_use), entries
     for entry in entries:
         if entry.model_version == version:
             return entry, entries
@@ -190,6 +190,10 @@ def _figures_of_a_day(reads: Reads, entry: RegistryEntry) -> WindowFigures | Non
 
 def _age(entry: RegistryEntry) -> tuple[str, str]:
     return entry.registered_at or "", entry.model_version
+
+
+def _use(entry: RegistryEntry) -> tuple[bool, bool, tuple[str, str]]:
+    return entry.stage == "production", entry.deleted_at is None, _age(entry)
 
 
 def _listed(names: dict[str, list[RegistryEntry]] | list[str]) -> str:

@@ -40,6 +40,7 @@ class Row:
     revision: int
     registered_at: str | None
     deployed_at: str | None
+    deleted_at: str | None
     n_predictions: int
     last_prediction: EpochMs | None
     alerts_firing: int
@@ -53,6 +54,7 @@ def models() -> None:
 
 @models.command("list", epilog=example("driftline models list --out driftline-out"))
 @model_options
+@click.option("--deleted", is_flag=True, help="Deleted versions too.")
 @source_options
 @json_option
 def list_models(
@@ -61,6 +63,7 @@ def list_models(
     config: Path | None,
     model_name: str | None,
     model_version: str | None,
+    deleted: bool,
     as_json: bool,
 ) -> None:
     """List model versions with stage, threshold, predictions, firing alerts and rules that cannot
@@ -75,7 +78,11 @@ def list_models(
     wanted = {"model_name": model_name, "model_version": model_version}
     with read_results(out, broker, config) as reads:
         entries = sorted(
-            reads.records.latest(REGISTRY, RegistryEntry, **wanted),
+            (
+                entry
+                for entry in reads.records.latest(REGISTRY, RegistryEntry, **wanted)
+                if deleted or entry.deleted_at is None
+            ),
             key=lambda entry: (entry.model_name, entry.model_version),
         )
         alerts = latest(
@@ -102,6 +109,7 @@ def list_models(
                 revision=entry.revision,
                 registered_at=entry.registered_at,
                 deployed_at=entry.deployed_at,
+                deleted_at=entry.deleted_at,
                 n_predictions=count,
                 last_prediction=EpochMs(until) if count else None,
                 alerts_firing=firing.get(version, 0),
@@ -128,7 +136,7 @@ def list_models(
             (
                 row.model_name,
                 row.model_version,
-                row.stage,
+                f"{row.stage}, deleted" if row.deleted_at else row.stage,
                 number(row.threshold),
                 row.reference_id or "-",
                 number(row.revision),

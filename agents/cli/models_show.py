@@ -63,6 +63,7 @@ def _print(facts: ModelFacts) -> None:
         f"{entry.model_name} {entry.model_version}, {entry.stage}"
         + (f" since {minute(entry.deployed_at)}" if entry.stage == "production" else "")
         + (f", by {entry.promoted_by}" if entry.stage == "production" and entry.promoted_by else "")
+        + (f", deleted {minute(entry.deleted_at)}" if entry.deleted_at else "")
         + f"; registered {minute(entry.registered_at)}, revision {entry.revision}; "
         + ("no alert is open" if not alerts else f"open alerts: {alerts}")
     )

@@ -3,6 +3,7 @@
     development -> staging -> production        promote; development may go straight to production
     production  -> staging                      when another version is promoted
     development, staging -> archived            archive
+    archived, not deleted -> archived, deleted  delete; only a rollback is possible then
     any change of stage or threshold            can be undone by rollback; or only the last one of
                                                 threshold and configuration, or of the version in
                                                 production
@@ -195,6 +196,7 @@ def _register(
     version = _version(command)
     state = model.version(version)
     if state is not None:
+        _require_undeleted(model, command, _Target(version, state))
         raise CommandRejected(
             f"register: {model.name} {version} is registered since "
             f"{state.fields['registered_at']}; use update to change what is known about it"
@@ -208,7 +210,9 @@ def _register(
 def _update(
     model: RegisteredModel, command: RegistryCommand, log: ModelLog, config: ModelConfig
 ) -> Change:
-    return {_target(model, command).version: fields_of(_params(command, Metadata))}
+    target = _target(model, command)
+    _require_undeleted(model, command, target)
+    return {target.version: fields_of(_params(command, Metadata))}
 
 
 def _promote(
@@ -217,6 +221,7 @@ def _promote(
     target = _target(model, command)
     to = _params(command, Promotion).to
     name = f"{model.name} {target.version}"
+    _require_undeleted(model, command, target)
     if target.stage == "archived":
         raise CommandRejected(f"promote: {name} is archived; roll its archiving back first")
     if target.stage == to:
@@ -244,10 +249,34 @@ def _archive(
     return {target.version: {"stage": "archived"}}
 
 
+def _delete(
+    model: RegisteredModel, command: RegistryCommand, log: ModelLog, config: ModelConfig
+) -> Change:
+    target = _target(model, command)
+    _params(command, NoParams)
+    _require_undeleted(model, command, target)
+    if target.stage != "archived":
+        raise CommandRejected(
+            f"delete: {model.name} {target.version} is in {target.stage}; archive it first"
+        )
+    return {target.version: {"deleted_at": command.timestamp}}
+
+
+def _require_undeleted(model: RegisteredModel, command: RegistryCommand, target: _Target) -> None:
+    """Reject a command to a version that is deleted."""
+    deleted_at = target.state.fields.get("deleted_at")
+    if deleted_at is not None:
+        raise CommandRejected(
+            f"{command.command}: {model.name} {target.version} is deleted since {deleted_at}; roll "
+            "its deletion back first"
+        )
+
+
 def _set_threshold(
     model: RegisteredModel, command: RegistryCommand, log: ModelLog, config: ModelConfig
 ) -> Change:
     target = _target(model, command)
+    _require_undeleted(model, command, target)
     if target.stage == "archived":
         raise CommandRejected(f"set_threshold: {model.name} {target.version} is archived")
     return {target.version: {"threshold": _params(command, ThresholdParams).threshold}}
@@ -546,6 +575,7 @@ _COMMANDS: dict[
     str, Callable[[RegisteredModel, RegistryCommand, ModelLog, ModelConfig], Change]
 ] = {
     "archive": _archive,
+    "delete": _delete,
     "promote": _promote,
     "record_baseline": _record_baseline,
     "record_labels": _record_labels,

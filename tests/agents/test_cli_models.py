@@ -242,3 +242,27 @@ def test_a_wrong_call_ends_with_two_and_says_why(tmp_path: Path, words: tuple[st
 def test_json_is_one_document(tmp_path: Path) -> None:
     code, output = run(out(tmp_path), "models", "show", "churn", "--json")
     assert (code, json.loads(output)["entry"]["model_name"]) == (0, "churn")
+
+
+def test_a_deleted_version_is_left_out_unless_it_is_asked_for(tmp_path: Path) -> None:
+    place = folder(
+        tmp_path,
+        entry("1", "archived", registered_at="2026-03-01T00:00:00Z"),
+        entry(
+            "2",
+            "archived",
+            registered_at="2026-03-02T00:00:00Z",
+            deleted_at="2026-03-03T00:00:00Z",
+        ),
+    )
+
+    def listed(*words: str) -> list[str]:
+        return [each["model_version"] for each in document(place, *words)]
+
+    assert listed("models", "list") == listed("status") == ["1"]
+    assert listed("models", "list", "--deleted") == ["1", "2"]
+    assert "archived, deleted" in text(place, "models", "list", "--deleted")
+    assert document(place, "models", "show", "churn")["entry"]["model_version"] == "1"
+    assert text(place, "models", "show", "churn@2").startswith(
+        "churn 2, archived, deleted 2026-03-03 00:00; registered 2026-03-02 00:00"
+    )
