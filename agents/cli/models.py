@@ -1,4 +1,7 @@
-"""`driftline models`: model versions with their registry entry, predictions and firing alerts."""
+"""`driftline models`: model versions with their registry entry, predictions and firing alerts.
+
+One version is `models_show.py`, two are `models_diff.py`, changes are `models_commands.py`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from driftline.agents.cli.alert_source import source_options
+from driftline.agents.cli.models_commands import CHANGES
 from driftline.agents.cli.models_diff import diff
 from driftline.agents.cli.models_show import show
 from driftline.agents.cli.output import (
@@ -49,7 +53,7 @@ class Row:
 
 @click.group()
 def models() -> None:
-    """List, show and compare the monitored models."""
+    """List, show, compare and change the monitored models."""
 
 
 @models.command("list", epilog=example("driftline models list --out driftline-out"))
@@ -152,5 +156,5 @@ def list_models(
     )
 
 
-for command in (show, diff):
+for command in (show, diff, *CHANGES):
     models.add_command(command)

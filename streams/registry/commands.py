@@ -17,7 +17,7 @@ Nothing here changes a state; `model_state.py` does.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -136,23 +136,30 @@ def event_of(
     return msgspec.structs.replace(event, before=before, after=after)
 
 
-def event_without_log(
-    model: RegisteredModel, command: RegistryCommand, config: ModelConfig
-) -> RegistryEvent:
-    """As `event_of`, for a command that needs no earlier event: what it would lead to, for those
-    who ask before they send it.
+class EventLog:
+    """The events of a model as a log, for those who ask what a command would lead to before they
+    send it: without the profiles.
+
+    Parameters
+    ----------
+    events
+        All changes so far.
     """
-    return event_of(model, command, _NoLog(), config)
 
+    def __init__(self, events: Iterable[RegistryEvent]) -> None:
+        self._events = {event.revision: event for event in events}
 
-class _NoLog:
-    """Stands for a log that is not at hand."""
+    def add(self, event: RegistryEvent) -> None:
+        """Add the next change."""
+        self._events[event.revision] = event
 
     def event(self, revision: int) -> RegistryEvent:
-        raise CommandRejected("this command needs the log of the registry")
+        """The event of a revision, from 1 to the one in force."""
+        return self._events[revision]
 
     def profile_differs(self, profile: ReferenceProfile) -> bool:
-        raise CommandRejected("this command needs the log of the registry")
+        """Rejects the command, since the profiles are not at hand."""
+        raise CommandRejected("record_reference: this needs the profiles of the registry")
 
 
 def profile_of(command: RegistryCommand) -> ReferenceProfile | None:
