@@ -22,9 +22,11 @@ from driftline.agents.cli.export import export
 from driftline.agents.cli.feed import feed
 from driftline.agents.cli.finish import finish
 from driftline.agents.cli.init import init
+from driftline.agents.cli.labels import labels
 from driftline.agents.cli.models import models
 from driftline.agents.cli.output import WrongInput
 from driftline.agents.cli.performance import performance
+from driftline.agents.cli.quality import quality
 from driftline.agents.cli.registry import registry
 from driftline.agents.cli.replay import replay
 from driftline.agents.cli.schema import schema
@@ -135,6 +137,8 @@ for command in (
     models,
     performance,
     drift,
+    labels,
+    quality,
     alerts,
     actions,
     registry,

@@ -31,6 +31,8 @@ READING = [
     ),
     ("drift", "report"),
     ("drift", "history"),
+    ("labels", "report"),
+    ("quality", "report"),
 ]
 WRITING = [
     ("models", name) for name in ("register", "update", "promote", "archive", "delete", "rollback")
