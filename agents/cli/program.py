@@ -13,6 +13,8 @@ import click
 from driftline.agents.cli.actions import actions
 from driftline.agents.cli.alerts import alerts
 from driftline.agents.cli.check import check
+from driftline.agents.cli.completion import completion
+from driftline.agents.cli.daily_summary import daily_summary
 from driftline.agents.cli.demo import demo
 from driftline.agents.cli.dev_broker import dev_broker
 from driftline.agents.cli.dlq import dlq
@@ -134,6 +136,7 @@ for command in (
     export,
     schema,
     status,
+    daily_summary,
     models,
     performance,
     drift,
@@ -150,5 +153,6 @@ for command in (
     finish,
     dlq,
     dev_broker,
+    completion,
 ):
     driftline.add_command(command)

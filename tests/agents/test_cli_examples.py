@@ -31,6 +31,7 @@ READING = [
     ),
     ("drift", "report"),
     ("drift", "history"),
+    ("daily-summary",),
     ("labels", "report"),
     ("quality", "report"),
 ]

@@ -63,6 +63,7 @@ def folder(tmp_path: Path, *records: Struct, settings: dict[str, Any] | None = N
         "RegistryEvent": "registry-events",
         "ModelLabels": "model-labels",
         "Drift": "drift",
+        "Recommendation": "recommendations",
     }
     for record in records:
         with (out / f"{names[type(record).__name__]}.jsonl").open("ab") as file:

@@ -174,6 +174,7 @@ VERBS = [
     ("performance", "compare", "1.4.2", "1.4.2"),
     ("drift", "report"),
     ("drift", "history"),
+    ("daily-summary",),
     ("labels", "report"),
 ]
 
