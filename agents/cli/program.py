@@ -32,6 +32,7 @@ from driftline.agents.cli.quality import quality
 from driftline.agents.cli.registry import registry
 from driftline.agents.cli.replay import replay
 from driftline.agents.cli.schema import schema
+from driftline.agents.cli.send import send
 from driftline.agents.cli.status import status
 from driftline.agents.cli.tail import tail
 from driftline.agents.cli.topics import topics
@@ -150,6 +151,7 @@ for command in (
     topics,
     worker,
     feed,
+    send,
     finish,
     dlq,
     dev_broker,
