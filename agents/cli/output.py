@@ -55,10 +55,7 @@ def duration_option(option: str, text: str) -> int:
     """
     from driftline.schemas.times import parse_duration
 
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise WrongInput(f"{option} {text}: {error}") from error
+    return _parsed(option, text, parse_duration)
 
 
 def time_option(option: str, text: str) -> int:
@@ -71,8 +68,12 @@ def time_option(option: str, text: str) -> int:
     """
     from driftline.schemas.times import parse_time
 
+    return _parsed(option, text, parse_time)
+
+
+def _parsed(option: str, text: str, parse: Callable[[str], int]) -> int:
     try:
-        return parse_time(text)
+        return parse(text)
     except ValueError as error:
         raise WrongInput(f"{option} {text}: {error}") from error
 
