@@ -91,7 +91,8 @@ def _fields(facts: ModelFacts) -> Iterator[tuple[str, str, str]]:
     yield "labels", ", ".join(labels.labels or ["-"]), labels.labels_by or ""
     yield "positive label", labels.positive_label or "-", labels.positive_by or ""
     yield "reference", entry.reference_id or "-", ""
-    yield "baselines", ", ".join(entry.baselines) or "-", ""
+    rungs = ["traffic" if rung == "-" else rung for rung in entry.baselines]
+    yield "baselines", ", ".join(rungs) or "-", ""
     yield "predictions", number(facts.status.n_predictions), ""
     yield "data up to", minute(facts.status.data_until_ms), ""
     for name in ("type", "framework", "owner", "environment"):

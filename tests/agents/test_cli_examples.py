@@ -32,6 +32,8 @@ READING = [
     ("drift", "report"),
     ("drift", "history"),
     ("daily-summary",),
+    ("registry", "history"),
+    ("registry", "as-of"),
     ("labels", "report"),
     ("quality", "report"),
 ]

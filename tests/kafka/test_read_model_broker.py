@@ -175,6 +175,8 @@ VERBS = [
     ("drift", "report"),
     ("drift", "history"),
     ("daily-summary",),
+    ("registry", "history"),
+    ("registry", "as-of", "2025-06-03T12:00:00Z"),
     ("labels", "report"),
 ]
 
