@@ -103,7 +103,12 @@ class ModelStatus(msgspec.Struct, kw_only=True, rename={"data_until_ms": "data_u
 
 
 def statuses(
-    reads: Reads, config: Config, *, model_name: str | None, model_version: str | None
+    reads: Reads,
+    config: Config,
+    *,
+    model_name: str | None,
+    model_version: str | None,
+    deleted: bool = False,
 ) -> list[ModelStatus]:
     """The status of each registered version, and of what has an open alert and is not registered,
     such as workers and jobs. What needs attention comes first: by the worst open alert, rules that
@@ -113,6 +118,8 @@ def statuses(
     ----------
     config
         The settings in force, which name the rules.
+    deleted
+        Whether deleted versions are included.
     """
     wanted = {"model_name": model_name, "model_version": model_version}
     alerts: dict[tuple[str, str], list[Alert]] = {}
@@ -126,6 +133,8 @@ def statuses(
     predictions = reads.figures.predictions()
     found = []
     for entry in reads.records.latest(REGISTRY, RegistryEntry, **wanted):
+        if entry.deleted_at is not None and not deleted:
+            continue
         version = entry.model_name, entry.model_version
         rules, _ = rules_in_force(
             config.for_model(entry.model_name), levels.get(entry.model_name, {})

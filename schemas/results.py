@@ -713,6 +713,9 @@ class RegistryEntry(Struct, kw_only=True, omit_defaults=True):
         Performance to compare with, by maturity; "-" for the traffic lane.
     deployed_at, promoted_by
         Time and sender of the last promotion to production.
+    deleted_at
+        Time of the deletion of an archived version, which verbs leave out from then on; null
+        without one.
     """
 
     model_name: str
@@ -725,6 +728,7 @@ class RegistryEntry(Struct, kw_only=True, omit_defaults=True):
     registered_at: str | None = None
     deployed_at: str | None = None
     promoted_by: str | None = None
+    deleted_at: str | None = None
     type: Literal["supervised", "unsupervised", "semi-supervised", "reinforcement"] | None = None
     framework: str | None = None
     owner: str | None = None

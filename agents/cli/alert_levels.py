@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from driftline.agents.cli.alert_source import is_broker, source_options
-from driftline.agents.cli.commands import act_options, header, send, send_to
+from driftline.agents.cli.commands import act_options, change_text, header, send_to
 from driftline.agents.cli.output import WrongInput, example, json_option
-from driftline.agents.cli.registry import format_change
-from driftline.agents.cli.rule_source import RuleSource, rules_of_folder
-from driftline.agents.terminal import print_json
-
-if TYPE_CHECKING:
-    from driftline.schemas.results import RegistryCommand, RegistryEvent
+from driftline.agents.cli.rehearsal import rehearse_and_add
+from driftline.agents.cli.rule_source import rules_of_folder
 
 SEVERITIES = ("info", "warning", "error", "critical")
 
@@ -99,63 +95,11 @@ def set_level(
         **header(by, at),
     )
     if is_broker(broker):
-        return send_to(command, broker, config, log, wait, describe=_answer_text, as_json=as_json)
+        return send_to(command, broker, config, log, wait, describe=change_text, as_json=as_json)
     if log is None and not dry_run:
         raise WrongInput("where to? name a broker (--broker) or a recorded log (--log)")
-    event = _rehearsed(command, out, log)
-    if not dry_run:
-        return send([command], None, log, wait, describe=_answer_text, as_json=as_json)
-    if as_json:
-        print_json({"sent": [], "answers": [event]})
-    else:
-        click.echo(_answer_text(event))
-    return 0
-
-
-def _rehearsed(command: RegistryCommand, out: Path, log: Path | None) -> RegistryEvent:
-    """The event that the command would lead to after a run and the levels that were added to its
-    log since; a rejection is an error.
-    """
-    from driftline.streams.registry.commands import event_without_log
-    from driftline.streams.registry.model_state import RegisteredModel
-
     source = rules_of_folder(out)
-    model = source.models.get(command.model_name)
-    if model is None and source.settings(command.model_name).subject != "model":
-        model = RegisteredModel(command.model_name)
-    if model is None:
+    if model_name not in source.models and source.settings(model_name).subject == "model":
         known = ", ".join(sorted(source.models)) or "none"
-        raise WrongInput(f"no model {command.model_name} in {out}; its models: {known}")
-    config = source.settings(command.model_name)
-    for added in _added(command.model_name, source, log):
-        model.apply(event_without_log(model, added, config))
-    event = event_without_log(model, command, config)
-    if event.error is not None:
-        raise WrongInput(f"{event.error} (by the results in {out})")
-    return event
-
-
-def _added(model_name: str, source: RuleSource, log: Path | None) -> list[RegistryCommand]:
-    """Commands of a log that set levels of a model and that its run has not answered."""
-    import msgspec
-
-    from driftline.schemas.results import RegistryCommand, decoder
-    from driftline.schemas.topics import REGISTRY_COMMANDS
-
-    path = None if log is None else log / f"{REGISTRY_COMMANDS}.jsonl"
-    if path is None or not path.is_file():
-        return []
-    decode, commands = decoder(RegistryCommand).decode, []
-    for line in path.read_bytes().splitlines():
-        try:
-            command = decode(line)
-        except msgspec.DecodeError:
-            continue  # a replay reports it
-        if (command.command, command.model_name) == ("set_rule_level", model_name):
-            commands.append(command)
-    return [each for each in commands if each.command_id not in source.answered]
-
-
-def _answer_text(event: RegistryEvent) -> str:
-    begin = "would change" if event.dry_run else "changed"
-    return f"{begin}, revision {event.revision}:\n{format_change(event)}"
+        raise WrongInput(f"no model {model_name} in {out}; its models: {known}")
+    return rehearse_and_add(command, source, log, as_json=as_json)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from driftline.agents.cli.output import WrongInput, minute
+from driftline.agents.cli.figure_options import lane_option, segment_option
+from driftline.agents.cli.output import WrongInput, minute, time_option
 from driftline.agents.cli.performance_trends import one_rung, one_window
-from driftline.agents.read_model.series_order import LANES, rung_order
+from driftline.agents.read_model.series_order import rung_order
 
 if TYPE_CHECKING:
     from driftline.agents.read_model.figure_reads import FigureReads, Series
@@ -21,15 +22,7 @@ _NAMED = 5
 
 def window_options(command: F) -> F:
     """`--segment`, `--lane`, and those of `moment_options`."""
-    command = moment_options(command)
-    for option in (
-        click.option("--lane", type=click.Choice(LANES), default="decisions", show_default=True),
-        click.option(
-            "--segment", default="all", show_default=True, help='"all", or "dimension=value".'
-        ),
-    ):
-        command = option(command)
-    return command
+    return segment_option(lane_option(moment_options(command)))
 
 
 def moment_options(command: F) -> F:
@@ -127,17 +120,13 @@ def _record(
 ) -> WindowFigures | None:
     """The window that starts then, else the newest one, at the last rung that has it."""
     from driftline.agents.read_model.figure_reads import only
-    from driftline.schemas.times import parse_time
 
     if start is None:
         records = [record for each in rungs for record in figures.newest_whole(only(each))]
         newest = max((record.window_start_ms for record in records), default=None)
         records = [record for record in records if record.window_start_ms == newest]
     else:
-        try:
-            start_ms = parse_time(start)
-        except ValueError as error:
-            raise WrongInput(f"--from {start}: {error}") from error
+        start_ms = time_option("--from", start)
         at = (figures.at(each, start_ms) for each in rungs)
         records = [record for record in at if record is not None and not record.provisional]
     return max(records, key=lambda record: rung_order(record.maturity), default=None)

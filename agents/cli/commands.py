@@ -18,12 +18,13 @@ from driftline.agents.cli.alert_source import is_broker
 from driftline.agents.cli.broker_options import open_connection
 from driftline.agents.cli.inputs import read_config
 from driftline.agents.cli.output import WrongInput
+from driftline.agents.cli.registry import format_change
 from driftline.agents.terminal import print_json
 
 if TYPE_CHECKING:
     from driftline.agents.kafka.broker.connection import Connection
     from driftline.schemas.alert_commands import AlertCommand
-    from driftline.schemas.results import RegistryCommand
+    from driftline.schemas.results import RegistryCommand, RegistryEvent
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,7 +47,13 @@ def act_options(command: F) -> F:
         ),
         click.option("--reason", default="", help="Why, for others to read."),
         click.option(
-            "--by", metavar="NAME", envvar="DRIFTLINE_USER", show_envvar=True, help="Who you are."
+            "--by",
+            "--requested-by",
+            "by",
+            metavar="NAME",
+            envvar="DRIFTLINE_USER",
+            show_envvar=True,
+            help="Who you are.",
         ),
         click.option(
             "--log",
@@ -134,6 +141,12 @@ def send(
                 f"answered on {answers_topic(topic)}"
             )
     return 1 if any(answer.error for answer in answers) else 0
+
+
+def change_text(event: RegistryEvent) -> str:
+    """What an accepted command to the registry changed, or a dry run would."""
+    begin = "would change" if event.dry_run else "changed"
+    return f"{begin}, revision {event.revision}:\n{format_change(event)}"
 
 
 def _append(commands: Sequence[AlertCommand | RegistryCommand], log: Path, *, as_json: bool) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from driftline.agents.cli.alert_source import source_options
+from driftline.agents.cli.figure_options import segment_option
 from driftline.agents.cli.output import (
     duration_option,
     example,
@@ -43,9 +44,7 @@ def drift_options(command: click.decorators.FC) -> click.decorators.FC:
     for option in (
         click.option("--window", help="Only this detection window, for example 7d/1d."),
         click.option("--target", help='Only this target, for example "feature:amount" or "score".'),
-        click.option(
-            "--segment", default="all", show_default=True, help='"all", or "dimension=value".'
-        ),
+        segment_option,
     ):
         command = option(command)
     return command

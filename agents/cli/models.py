@@ -1,4 +1,7 @@
-"""`driftline models`: model versions with their registry entry, predictions and firing alerts."""
+"""`driftline models`: model versions with their registry entry, predictions and firing alerts.
+
+One version is `models_show.py`, two are `models_diff.py`, changes are `models_commands.py`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from driftline.agents.cli.alert_source import source_options
+from driftline.agents.cli.models_commands import CHANGES
+from driftline.agents.cli.models_diff import diff
+from driftline.agents.cli.models_show import show
 from driftline.agents.cli.output import (
     example,
     json_option,
@@ -38,6 +44,7 @@ class Row:
     revision: int
     registered_at: str | None
     deployed_at: str | None
+    deleted_at: str | None
     n_predictions: int
     last_prediction: EpochMs | None
     alerts_firing: int
@@ -46,11 +53,12 @@ class Row:
 
 @click.group()
 def models() -> None:
-    """List the monitored models."""
+    """List, show, compare and change the monitored models."""
 
 
 @models.command("list", epilog=example("driftline models list --out driftline-out"))
 @model_options
+@click.option("--deleted", is_flag=True, help="Deleted versions too.")
 @source_options
 @json_option
 def list_models(
@@ -59,6 +67,7 @@ def list_models(
     config: Path | None,
     model_name: str | None,
     model_version: str | None,
+    deleted: bool,
     as_json: bool,
 ) -> None:
     """List model versions with stage, threshold, predictions, firing alerts and rules that cannot
@@ -73,7 +82,11 @@ def list_models(
     wanted = {"model_name": model_name, "model_version": model_version}
     with read_results(out, broker, config) as reads:
         entries = sorted(
-            reads.records.latest(REGISTRY, RegistryEntry, **wanted),
+            (
+                entry
+                for entry in reads.records.latest(REGISTRY, RegistryEntry, **wanted)
+                if deleted or entry.deleted_at is None
+            ),
             key=lambda entry: (entry.model_name, entry.model_version),
         )
         alerts = latest(
@@ -100,6 +113,7 @@ def list_models(
                 revision=entry.revision,
                 registered_at=entry.registered_at,
                 deployed_at=entry.deployed_at,
+                deleted_at=entry.deleted_at,
                 n_predictions=count,
                 last_prediction=EpochMs(until) if count else None,
                 alerts_firing=firing.get(version, 0),
@@ -126,7 +140,7 @@ def list_models(
             (
                 row.model_name,
                 row.model_version,
-                row.stage,
+                f"{row.stage}, deleted" if row.deleted_at else row.stage,
                 number(row.threshold),
                 row.reference_id or "-",
                 number(row.revision),
@@ -140,3 +154,7 @@ def list_models(
         empty=f"no model version in {place_of(out, broker)}",
         optional=("Reference", "Revision", "Up to", "Threshold", "Not judged"),
     )
+
+
+for command in (show, diff, *CHANGES):
+    models.add_command(command)

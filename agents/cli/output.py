@@ -55,8 +55,25 @@ def duration_option(option: str, text: str) -> int:
     """
     from driftline.schemas.times import parse_duration
 
+    return _parsed(option, text, parse_duration)
+
+
+def time_option(option: str, text: str) -> int:
+    """The value of an option that is a time in RFC 3339, in milliseconds since the epoch.
+
+    Raises
+    ------
+    WrongInput
+        If it is none; the message names the option.
+    """
+    from driftline.schemas.times import parse_time
+
+    return _parsed(option, text, parse_time)
+
+
+def _parsed(option: str, text: str, parse: Callable[[str], int]) -> int:
     try:
-        return parse_duration(text)
+        return parse(text)
     except ValueError as error:
         raise WrongInput(f"{option} {text}: {error}") from error
 

@@ -15,6 +15,12 @@ import click
 
 from driftline.agents.cli.alert_source import source_options
 from driftline.agents.cli.figure_cells import check_metrics, metric_cell
+from driftline.agents.cli.figure_options import (
+    lane_option,
+    metric_option,
+    segment_option,
+    window_option,
+)
 from driftline.agents.cli.output import (
     example,
     json_option,
@@ -32,9 +38,6 @@ from driftline.agents.cli.result_source import place_of, read_results
 from driftline.agents.cli.tables import fit_columns, print_table, print_wrapped, wrap
 from driftline.agents.input_rules import see
 from driftline.agents.read_model.series_order import (
-    LANES,
-    USUAL,
-    USUAL_OF_TRAFFIC,
     rung_order,
     usual_metrics,
     window_order,
@@ -58,27 +61,16 @@ def performance() -> None:
     ),
 )
 @model_options
-@click.option("--segment", default="all", show_default=True, help='"all", or "dimension=value".')
-@click.option(
-    "--lane",
-    type=click.Choice(LANES),
-    default="decisions",
-    show_default=True,
-)
-@click.option("--window", help="Only this window, for example 1d or 7d/1d.")
+@segment_option
+@lane_option
+@window_option
 @click.option(
     "--maturity",
     default="last",
     show_default=True,
     help='A rung of the maturity ladder, "last" for the last one emitted, or "all".',
 )
-@click.option(
-    "--metric",
-    "metrics",
-    multiple=True,
-    help=f"Metric to show; repeatable. By default: {', '.join(USUAL)}; of traffic "
-    f"{', '.join(USUAL_OF_TRAFFIC)}.",
-)
+@metric_option
 @source_options
 @json_option
 def summary(

@@ -11,11 +11,17 @@ import click
 
 from driftline.agents.cli.alert_source import source_options
 from driftline.agents.cli.figure_cells import check_metrics, metric_cell, value_cell
+from driftline.agents.cli.figure_options import (
+    lane_option,
+    metric_option,
+    segment_option,
+    window_option,
+)
 from driftline.agents.cli.output import WrongInput, example, json_option, minute, number
 from driftline.agents.cli.result_source import place_of, read_results
 from driftline.agents.cli.tables import print_table, print_wrapped
 from driftline.agents.figure_difference import Difference, difference
-from driftline.agents.read_model.series_order import LANES, rung_order, usual_metrics, window_order
+from driftline.agents.read_model.series_order import rung_order, usual_metrics, window_order
 from driftline.agents.terminal import print_json
 
 if TYPE_CHECKING:
@@ -42,12 +48,10 @@ class Comparison:
 @click.argument("a", metavar="VERSION_A")
 @click.argument("b", metavar="VERSION_B")
 @click.option("--model", "model_name", metavar="MODEL", help="The model; needed if there are more.")
-@click.option("--segment", default="all", show_default=True, help='"all", or "dimension=value".')
-@click.option("--lane", type=click.Choice(LANES), default="decisions", show_default=True)
-@click.option("--window", help="Only this window, for example 1d or 7d/1d.")
-@click.option(
-    "--metric", "metrics", multiple=True, help="Metric to show; repeatable. As of `summary`."
-)
+@segment_option
+@lane_option
+@window_option
+@metric_option
 @source_options
 @json_option
 def compare(
@@ -75,10 +79,10 @@ def compare(
             _series(reads.figures, place, model_name, version, segment, lane) for version in (a, b)
         )
         found = [
-            _compared(*pair, metrics or usual_metrics(lane))
+            compared(*pair, metrics or usual_metrics(lane))
             for name in of_a
             if name in of_b and window in (None, name[-1])
-            if (pair := _newest_of_both(reads.figures, of_a[name], of_b[name])) is not None
+            if (pair := newest_of_both(reads.figures, of_a[name], of_b[name])) is not None
         ]
     check_metrics(metrics, [record for each in found for record in (each.a, each.b)])
     if as_json:
@@ -131,7 +135,7 @@ def _series(
     return dict(sorted(found.items()))
 
 
-def _newest_of_both(
+def newest_of_both(
     figures: FigureReads, a: dict[str | None, Series], b: dict[str | None, Series]
 ) -> tuple[WindowFigures, WindowFigures] | None:
     """The newest window with rows of both, at the last rung that both have; else that of each."""
@@ -150,7 +154,8 @@ def _newest_of_both(
     return None if records[0] is None or records[1] is None else (records[0], records[1])
 
 
-def _compared(a: WindowFigures, b: WindowFigures, metrics: Sequence[str]) -> Comparison:
+def compared(a: WindowFigures, b: WindowFigures, metrics: Sequence[str]) -> Comparison:
+    """Two records side by side, with the metrics that one of them has."""
     names = [name for name in metrics if name in a.metrics or name in b.metrics]
     return Comparison(
         a=a,
@@ -159,8 +164,8 @@ def _compared(a: WindowFigures, b: WindowFigures, metrics: Sequence[str]) -> Com
     )
 
 
-def _rows(compared: Comparison) -> list[tuple[str, ...]]:
-    a, b = compared.a, compared.b
+def _rows(found: Comparison) -> list[tuple[str, ...]]:
+    a, b = found.a, found.b
     together = a.window_start_ms == b.window_start_ms
     start = (
         minute(a.window_start_ms)
@@ -168,9 +173,15 @@ def _rows(compared: Comparison) -> list[tuple[str, ...]]:
         else f"{minute(a.window_start_ms)}, {minute(b.window_start_ms)} *"
     )
     place = (a.model_name, a.window, start, a.maturity or "-")
+    return [(*place, *row) for row in side_by_side(found)]
+
+
+def side_by_side(found: Comparison) -> list[tuple[str, ...]]:
+    """Cells of the number of rows and of each metric: name, both values, and their difference."""
+    a, b = found.a, found.b
     counts = [number(each.n_predictions if each.lane == "traffic" else each.n) for each in (a, b)]
-    rows: list[tuple[str, ...]] = [(*place, "rows", *counts, "")]
-    for each in compared.differences:
+    rows: list[tuple[str, ...]] = [("rows", *counts, "")]
+    for each in found.differences:
         cells = [
             metric_cell(each.metric, record.metrics, record.ci, record.null_reasons, between=" ")
             for record in (a, b)
@@ -181,5 +192,5 @@ def _rows(compared: Comparison) -> list[tuple[str, ...]]:
             if each.difference is None
             else value_cell(each.metric, each.difference, interval, " ")
         )
-        rows.append((*place, each.metric, *cells, cell))
+        rows.append((each.metric, *cells, cell))
     return rows

@@ -11,6 +11,7 @@ import click
 
 from driftline.agents.cli.alert_source import source_options, why_fired
 from driftline.agents.cli.figure_cells import check_metrics, metric_cell, value_cell
+from driftline.agents.cli.figure_options import lane_option, metric_option
 from driftline.agents.cli.output import (
     WrongInput,
     duration_option,
@@ -25,7 +26,7 @@ from driftline.agents.cli.performance_trends import one_rung
 from driftline.agents.cli.result_source import place_of, read_results
 from driftline.agents.cli.tables import print_table, print_wrapped
 from driftline.agents.figure_difference import Difference, difference, direction
-from driftline.agents.read_model.series_order import LANES, usual_metrics
+from driftline.agents.read_model.series_order import usual_metrics
 from driftline.agents.terminal import print_json
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Degradation:
     ),
 )
 @model_options
-@click.option("--lane", type=click.Choice(LANES), default="decisions", show_default=True)
+@lane_option
 @click.option(
     "--last",
     default="7d",
@@ -78,9 +79,7 @@ class Degradation:
     show_default=True,
     help='A rung of the maturity ladder, or "judged": the first with 95 % of the labels.',
 )
-@click.option(
-    "--metric", "metrics", multiple=True, help="Metric to show; repeatable. As of `summary`."
-)
+@metric_option
 @source_options
 @json_option
 def degradation(
@@ -180,7 +179,6 @@ def _degradation(
     entry = next(reads.records.latest(REGISTRY, RegistryEntry, **version), None)
     baselines = {} if entry is None else entry.baselines
     baseline = baselines.get(record.maturity or NO_MATURITY)
-    usual = baseline or {"metrics": {}, "ci": {}}
     since_ms = record.window_end_ms - span_ms
     about = {*record.metrics, "standardized_accuracy"}
     episodes: dict[str, list[Alert]] = {}
@@ -190,15 +188,7 @@ def _degradation(
     return Degradation(
         figures=record,
         baseline=baseline,
-        differences=[
-            difference(
-                name,
-                (usual["metrics"], usual.get("ci", {})),
-                (record.metrics, record.ci),
-            )
-            for name in metrics
-            if name in record.metrics
-        ],
+        differences=from_baseline(record, baseline, metrics),
         alerts=[
             records
             for records in episodes.values()
@@ -213,13 +203,9 @@ def _print(found: Degradation, last: str) -> None:
     print_wrapped(
         f"{record.model_name} {record.model_version}, {record.window} from "
         f"{minute(record.window_start_ms)}{rung}{'' if record.final else ', not final'}; "
-        + _origin(baseline)
+        + origin_of(baseline)
     )
-    print_table(
-        ["Metric", ">Baseline", ">Now", ">Difference", "Change"],
-        [_row(found, each) for each in found.differences],
-        empty="none of the metrics is computed",
-    )
+    print_differences(record, baseline, found.differences)
     print_table(
         ["Severity", "Status", "Since", "Until", "Segment", "Rule", "Why", "ID"],
         [
@@ -240,7 +226,7 @@ def _print(found: Degradation, last: str) -> None:
     )
 
 
-def _origin(baseline: dict[str, Any] | None) -> str:
+def origin_of(baseline: dict[str, Any] | None) -> str:
     """Of which rows a baseline is."""
     if baseline is None:
         return "no baseline is recorded at this maturity"
@@ -253,9 +239,34 @@ def _origin(baseline: dict[str, Any] | None) -> str:
     )
 
 
-def _row(found: Degradation, each: Difference) -> tuple[str, ...]:
-    record, name = found.figures, each.metric
-    limits = (found.baseline or {}).get("ci", {}).get(name)
+def from_baseline(
+    record: WindowFigures, baseline: dict[str, Any] | None, metrics: Sequence[str]
+) -> list[Difference]:
+    """Per metric of a window, the difference to the baseline; without one, only the value."""
+    usual = baseline or {"metrics": {}}
+    return [
+        difference(name, (usual["metrics"], usual.get("ci", {})), (record.metrics, record.ci))
+        for name in metrics
+        if name in record.metrics
+    ]
+
+
+def print_differences(
+    record: WindowFigures, baseline: dict[str, Any] | None, differences: Sequence[Difference]
+) -> None:
+    """A table of metrics with baseline, value, difference, and what it says."""
+    print_table(
+        ["Metric", ">Baseline", ">Now", ">Difference", "Change"],
+        [_row(record, baseline, each) for each in differences],
+        empty="none of the metrics is computed",
+    )
+
+
+def _row(
+    record: WindowFigures, baseline: dict[str, Any] | None, each: Difference
+) -> tuple[str, ...]:
+    name = each.metric
+    limits = (baseline or {}).get("ci", {}).get(name)
     now = metric_cell(name, record.metrics, record.ci, record.null_reasons, between=" ")
     usual = "-" if each.a is None else value_cell(name, each.a, limits, " ")
     if each.difference is None:

@@ -11,6 +11,7 @@ import click
 
 from driftline.agents.cli.alert_source import source_options
 from driftline.agents.cli.figure_cells import check_metrics, metric_cell, value_cell
+from driftline.agents.cli.figure_options import lane_option, metric_option, segment_option
 from driftline.agents.cli.output import (
     WrongInput,
     duration_option,
@@ -23,7 +24,7 @@ from driftline.agents.cli.output import (
 from driftline.agents.cli.result_source import place_of, read_results
 from driftline.agents.cli.sparkline import sparkline
 from driftline.agents.cli.tables import print_table
-from driftline.agents.read_model.series_order import LANES, rung_order, usual_metrics, window_order
+from driftline.agents.read_model.series_order import rung_order, usual_metrics, window_order
 from driftline.agents.terminal import inert, print_json
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ _REGULAR = ("tumbling", "sliding")
     ),
 )
 @model_options
-@click.option("--segment", default="all", show_default=True, help='"all", or "dimension=value".')
-@click.option("--lane", type=click.Choice(LANES), default="decisions", show_default=True)
+@segment_option
+@lane_option
 @click.option(
     "--last",
     default="7d",
@@ -57,9 +58,7 @@ _REGULAR = ("tumbling", "sliding")
     show_default=True,
     help='A rung of the maturity ladder, or "last": the one with final figures.',
 )
-@click.option(
-    "--metric", "metrics", multiple=True, help="Metric to show; repeatable. As of `summary`."
-)
+@metric_option
 @source_options
 @json_option
 def trends(

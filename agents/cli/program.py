@@ -13,6 +13,8 @@ import click
 from driftline.agents.cli.actions import actions
 from driftline.agents.cli.alerts import alerts
 from driftline.agents.cli.check import check
+from driftline.agents.cli.completion import completion
+from driftline.agents.cli.daily_summary import daily_summary
 from driftline.agents.cli.demo import demo
 from driftline.agents.cli.dev_broker import dev_broker
 from driftline.agents.cli.dlq import dlq
@@ -22,12 +24,15 @@ from driftline.agents.cli.export import export
 from driftline.agents.cli.feed import feed
 from driftline.agents.cli.finish import finish
 from driftline.agents.cli.init import init
+from driftline.agents.cli.labels import labels
 from driftline.agents.cli.models import models
 from driftline.agents.cli.output import WrongInput
 from driftline.agents.cli.performance import performance
+from driftline.agents.cli.quality import quality
 from driftline.agents.cli.registry import registry
 from driftline.agents.cli.replay import replay
 from driftline.agents.cli.schema import schema
+from driftline.agents.cli.send import send
 from driftline.agents.cli.serve import serve
 from driftline.agents.cli.status import status
 from driftline.agents.cli.tail import tail
@@ -134,9 +139,12 @@ for command in (
     schema,
     serve,
     status,
+    daily_summary,
     models,
     performance,
     drift,
+    labels,
+    quality,
     alerts,
     actions,
     registry,
@@ -145,8 +153,10 @@ for command in (
     topics,
     worker,
     feed,
+    send,
     finish,
     dlq,
     dev_broker,
+    completion,
 ):
     driftline.add_command(command)

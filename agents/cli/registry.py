@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-import driftline
-from driftline.agents.cli.inputs import report_read_errors
+from driftline.agents.cli.alert_source import source_options
 from driftline.agents.cli.output import (
     WrongInput,
     example,
@@ -16,8 +16,9 @@ from driftline.agents.cli.output import (
     minute,
     model_options,
     number,
-    out_option,
+    time_option,
 )
+from driftline.agents.cli.result_source import place_of, read_results
 from driftline.agents.cli.tables import print_table
 from driftline.agents.terminal import print_json
 
@@ -30,20 +31,34 @@ def registry() -> None:
     """Show the history of the registry."""
 
 
-@registry.command("history", epilog=example("driftline registry history --model churn"))
+@registry.command(
+    "history",
+    epilog=example(
+        "driftline registry history --model churn",
+        "driftline registry history --accepted --broker broker:9092",
+    ),
+)
 @model_options
 @click.option("--accepted", is_flag=True, help="Leave out rejected commands and dry runs.")
-@out_option
+@source_options
 @json_option
 def show_history(
-    out: Path, model_name: str | None, model_version: str | None, accepted: bool, as_json: bool
+    out: Path,
+    broker: str | None,
+    config: Path | None,
+    model_name: str | None,
+    model_version: str | None,
+    accepted: bool,
+    as_json: bool,
 ) -> None:
     """List changes, rejections and dry runs, newest first, each with who asked and why."""
+    from driftline.schemas.results import RegistryEvent
+    from driftline.schemas.topics import REGISTRY_EVENTS
     from driftline.streams.registry.history import history
 
-    with report_read_errors():
+    with read_results(out, broker, config) as reads:
         events = history(
-            driftline.open(out).registry_events.structs(),
+            reads.records.all(REGISTRY_EVENTS, RegistryEvent),
             model_name=model_name,
             model_version=model_version,
             rejected=not accepted,
@@ -51,6 +66,11 @@ def show_history(
     if as_json:
         print_json(events)
         return
+    print_events(events, empty=f"no registry events in {place_of(out, broker)}")
+
+
+def print_events(events: Iterable[RegistryEvent], *, empty: str) -> None:
+    """A table of changes, rejections and dry runs, each with who asked and why."""
     print_table(
         ["At", "Model", ">Revision", "Event", "Version", "By", "Change", "Why"],
         [
@@ -66,34 +86,38 @@ def show_history(
             )
             for event in events
         ],
-        empty=f"no registry events in {out}",
+        empty=empty,
     )
 
 
 @registry.command(
-    "as-of", epilog=example("driftline registry as-of 2013-07-01T00:00:00Z --model flights")
+    "as-of",
+    epilog=example(
+        "driftline registry as-of 2025-06-03T12:00:00Z --model churn",
+        "driftline registry as-of 2025-06-03T12:00:00Z --broker broker:9092",
+    ),
 )
 @click.argument("time")
 @model_options
-@out_option
+@source_options
 @json_option
 def show_as_of(
-    time: str, out: Path, model_name: str | None, model_version: str | None, as_json: bool
+    time: str,
+    out: Path,
+    broker: str | None,
+    config: Path | None,
+    model_name: str | None,
+    model_version: str | None,
+    as_json: bool,
 ) -> None:
     """Show what was in force at TIME (RFC 3339, for example 2026-11-21T10:00:00Z)."""
-    from driftline.schemas.times import parse_time
+    from driftline.schemas.results import RegistryEvent
+    from driftline.schemas.topics import REGISTRY_EVENTS
     from driftline.streams.registry.history import as_of
 
-    try:
-        at_ms = parse_time(time)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="TIME") from error
-    with report_read_errors():
-        events = [
-            event
-            for event in driftline.open(out).registry_events.structs()
-            if model_name in (None, event.model_name)
-        ]
+    at_ms = time_option("TIME", time)
+    with read_results(out, broker, config) as reads:
+        events = list(reads.records.all(REGISTRY_EVENTS, RegistryEvent, model_name=model_name))
     try:
         models = as_of(events, at_ms=at_ms)
     except ValueError as error:

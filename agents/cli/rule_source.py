@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,14 +31,14 @@ class RuleSource:
         The configuration in force.
     models
         The registry, by model; empty without results.
-    answered
-        Ids of the commands that it has answered.
+    events
+        What the registry has answered.
     """
 
     place: str
     config: Config
     models: Mapping[str, RegisteredModel] = field(default_factory=dict)
-    answered: frozenset[str] = frozenset()
+    events: Sequence[RegistryEvent] = ()
 
     def settings(self, model_name: str) -> ModelConfig:
         """The settings of a model; "*" for every one that the configuration does not name."""
@@ -97,5 +97,4 @@ def _source(place: str, settings: Mapping[str, Any], events: Iterable[RegistryEv
         config = checked_config(parse_config(settings_toml(settings)))
     except ValueError as error:
         raise WrongInput(f"{place}: {error}") from error
-    answered = frozenset(event.command_id for event in events)
-    return RuleSource(place, config, models, answered)
+    return RuleSource(place, config, models, events)

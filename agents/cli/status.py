@@ -11,6 +11,7 @@ import click
 
 from driftline.agents.cli.alert_source import source_options
 from driftline.agents.cli.figure_cells import value_cell
+from driftline.agents.cli.open_alert_table import print_open_alerts
 from driftline.agents.cli.output import example, json_option, minute, model_options, number
 from driftline.agents.cli.result_source import place_of, read_results, settings_of
 from driftline.agents.cli.tables import print_table, print_wrapped
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from driftline.agents.model_status import ModelStatus
 
 _CRITICAL = 1
-_MOST_ALERTS = 10
 
 
 @click.command(
@@ -91,29 +91,7 @@ def _print(found: Sequence[ModelStatus]) -> None:
         empty="",
         optional=("Data up to", "Window", "From", "Labelled"),
     )
-    alerts = [alert for each in found for alert in each.alerts]
-    if alerts:
-        print_table(
-            ["Severity", "Status", "Since", "Model", "Version", "Segment", "Rule", "Why", "ID"],
-            [
-                (
-                    alert.severity,
-                    alert.status,
-                    minute(alert.starts_at_ms),
-                    alert.model_name,
-                    alert.model_version,
-                    alert.segment,
-                    alert.rule,
-                    alert.summary,
-                    alert.alert_id,
-                )
-                for alert in alerts[:_MOST_ALERTS]
-            ],
-            empty="",
-            optional=("Status", "Segment"),
-        )
-    if (more := len(alerts) - _MOST_ALERTS) > 0:
-        click.echo(f"and {more:,} more: driftline alerts list")
+    print_open_alerts([alert for each in found for alert in each.alerts])
     if any(each.not_judged for each in found):
         print_table(
             ["Model", "Version", "Cannot judge", "Why"],

@@ -273,7 +273,8 @@ class RecordedDecisions:
             if (profile := self._profile(event, version)) is not None
         ]
         records.append(Record(REGISTRY_EVENTS, event))
-        records += model.in_force(event)
+        if changed:  # a dry run has fields too
+            records += model.in_force(event)
         return records
 
     def _profile(self, event: RegistryEvent, version: str) -> ReferenceProfile | None:

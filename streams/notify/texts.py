@@ -26,6 +26,7 @@ _EVENTS = {
     "update": "has new particulars",
     "promote": "was promoted",
     "archive": "was archived",
+    "delete": "was deleted",
     "rollback": "was rolled back",
     "set_threshold": "has another threshold",
     "set_labels": "has other labels",

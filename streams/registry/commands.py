@@ -3,6 +3,7 @@
     development -> staging -> production        promote; development may go straight to production
     production  -> staging                      when another version is promoted
     development, staging -> archived            archive
+    archived, not deleted -> archived, deleted  delete; only a rollback is possible then
     any change of stage or threshold            can be undone by rollback; or only the last one of
                                                 threshold and configuration, or of the version in
                                                 production
@@ -16,7 +17,7 @@ Nothing here changes a state; `model_state.py` does.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -135,23 +136,30 @@ def event_of(
     return msgspec.structs.replace(event, before=before, after=after)
 
 
-def event_without_log(
-    model: RegisteredModel, command: RegistryCommand, config: ModelConfig
-) -> RegistryEvent:
-    """As `event_of`, for a command that needs no earlier event: what it would lead to, for those
-    who ask before they send it.
+class EventLog:
+    """The events of a model as a log, for those who ask what a command would lead to before they
+    send it: without the profiles.
+
+    Parameters
+    ----------
+    events
+        All changes so far.
     """
-    return event_of(model, command, _NoLog(), config)
 
+    def __init__(self, events: Iterable[RegistryEvent]) -> None:
+        self._events = {event.revision: event for event in events}
 
-class _NoLog:
-    """Stands for a log that is not at hand."""
+    def add(self, event: RegistryEvent) -> None:
+        """Add the next change."""
+        self._events[event.revision] = event
 
     def event(self, revision: int) -> RegistryEvent:
-        raise CommandRejected("this command needs the log of the registry")
+        """The event of a revision, from 1 to the one in force."""
+        return self._events[revision]
 
     def profile_differs(self, profile: ReferenceProfile) -> bool:
-        raise CommandRejected("this command needs the log of the registry")
+        """Rejects the command, since the profiles are not at hand."""
+        raise CommandRejected("record_reference: this needs the profiles of the registry")
 
 
 def profile_of(command: RegistryCommand) -> ReferenceProfile | None:
@@ -195,6 +203,7 @@ def _register(
     version = _version(command)
     state = model.version(version)
     if state is not None:
+        _require_undeleted(model, command, _Target(version, state))
         raise CommandRejected(
             f"register: {model.name} {version} is registered since "
             f"{state.fields['registered_at']}; use update to change what is known about it"
@@ -208,7 +217,9 @@ def _register(
 def _update(
     model: RegisteredModel, command: RegistryCommand, log: ModelLog, config: ModelConfig
 ) -> Change:
-    return {_target(model, command).version: fields_of(_params(command, Metadata))}
+    target = _target(model, command)
+    _require_undeleted(model, command, target)
+    return {target.version: fields_of(_params(command, Metadata))}
 
 
 def _promote(
@@ -217,6 +228,7 @@ def _promote(
     target = _target(model, command)
     to = _params(command, Promotion).to
     name = f"{model.name} {target.version}"
+    _require_undeleted(model, command, target)
     if target.stage == "archived":
         raise CommandRejected(f"promote: {name} is archived; roll its archiving back first")
     if target.stage == to:
@@ -244,10 +256,34 @@ def _archive(
     return {target.version: {"stage": "archived"}}
 
 
+def _delete(
+    model: RegisteredModel, command: RegistryCommand, log: ModelLog, config: ModelConfig
+) -> Change:
+    target = _target(model, command)
+    _params(command, NoParams)
+    _require_undeleted(model, command, target)
+    if target.stage != "archived":
+        raise CommandRejected(
+            f"delete: {model.name} {target.version} is in {target.stage}; archive it first"
+        )
+    return {target.version: {"deleted_at": command.timestamp}}
+
+
+def _require_undeleted(model: RegisteredModel, command: RegistryCommand, target: _Target) -> None:
+    """Reject a command to a version that is deleted."""
+    deleted_at = target.state.fields.get("deleted_at")
+    if deleted_at is not None:
+        raise CommandRejected(
+            f"{command.command}: {model.name} {target.version} is deleted since {deleted_at}; roll "
+            "its deletion back first"
+        )
+
+
 def _set_threshold(
     model: RegisteredModel, command: RegistryCommand, log: ModelLog, config: ModelConfig
 ) -> Change:
     target = _target(model, command)
+    _require_undeleted(model, command, target)
     if target.stage == "archived":
         raise CommandRejected(f"set_threshold: {model.name} {target.version} is archived")
     return {target.version: {"threshold": _params(command, ThresholdParams).threshold}}
@@ -546,6 +582,7 @@ _COMMANDS: dict[
     str, Callable[[RegisteredModel, RegistryCommand, ModelLog, ModelConfig], Change]
 ] = {
     "archive": _archive,
+    "delete": _delete,
     "promote": _promote,
     "record_baseline": _record_baseline,
     "record_labels": _record_labels,

@@ -32,6 +32,24 @@ def as_of(
 ) -> dict[str, RegisteredModel]:
     """The state in force at a time or after a revision, by model.
 
+    Parameters
+    ----------
+    events, at_ms, revision
+        As for `in_force`.
+
+    Raises
+    ------
+    ValueError
+        If the log of a model has a hole.
+    """
+    return replay(in_force(events, at_ms=at_ms, revision=revision))
+
+
+def in_force(
+    events: Iterable[RegistryEvent], *, at_ms: int | None = None, revision: int | None = None
+) -> list[RegistryEvent]:
+    """The changes that are in force at a time or after a revision.
+
     Events are in force in the order of their revisions. An event that bears an earlier time than
     the revision before it (its sender's clock was wrong) is in force from that revision's time on.
 
@@ -43,11 +61,6 @@ def as_of(
         Event time in ms; a change at this very time is in force.
     revision
         Revision of each model to stop at.
-
-    Raises
-    ------
-    ValueError
-        If the log of a model has a hole.
     """
     chosen: list[RegistryEvent] = []
     reached_ms: dict[str, int] = {}
@@ -60,7 +73,7 @@ def as_of(
             revision is None or event.revision <= revision
         ):
             chosen.append(event)
-    return replay(chosen)
+    return chosen
 
 
 def history(

@@ -37,6 +37,7 @@ SETTINGS: Final = (
     "configuration",
     "deployed_at",
     "promoted_by",
+    "deleted_at",
     "labels",
     "positive_label",
     "set_by",

@@ -54,7 +54,19 @@ VERBS = list(verbs())
 READING = [
     path
     for path in VERBS
-    if path[0] in ("status", "models", "performance", "drift", "alerts", "registry", "doctor")
+    if path[0]
+    in (
+        "status",
+        "daily-summary",
+        "models",
+        "performance",
+        "drift",
+        "labels",
+        "quality",
+        "alerts",
+        "registry",
+        "doctor",
+    )
 ]
 
 

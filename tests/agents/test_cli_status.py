@@ -50,7 +50,7 @@ def of_version(version: str, record: Alert) -> Alert:
 
 def folder(tmp_path: Path, *records: Struct, settings: dict[str, Any] | None = None) -> Path:
     out = tmp_path / "out"
-    out.mkdir()
+    out.mkdir(parents=True)
     identity = {} if settings is None else {"settings": settings}
     (out / "run.json").write_text(json.dumps(identity), encoding="utf-8")
     names = {
@@ -60,6 +60,10 @@ def folder(tmp_path: Path, *records: Struct, settings: dict[str, Any] | None = N
         "RuleWindows": "rule-windows",
         "ModelRules": "model-rules",
         "RegistryEffect": "registry-effects",
+        "RegistryEvent": "registry-events",
+        "ModelLabels": "model-labels",
+        "Drift": "drift",
+        "Recommendation": "recommendations",
     }
     for record in records:
         with (out / f"{names[type(record).__name__]}.jsonl").open("ab") as file:

@@ -151,6 +151,24 @@ def test_a_replay_that_follows_no_registry_effects_of_the_log_says_so(tmp_path: 
     assert notes(tmp_path / "log", "plain", follow=False) == []
 
 
+def test_a_dry_run_that_is_followed_leads_to_its_event_alone(tmp_path: Path) -> None:
+    tried = [
+        command("register", START_MS - HOUR_MS),
+        command("promote", START_MS + HOUR_MS) | {"dry_run": True},
+        command("register", START_MS + 2 * HOUR_MS) | {"dry_run": True, "model_version": "2.0.0"},
+    ]
+    out = run(tmp_path, tried)
+    recorded = tmp_path / "recorded"
+    shutil.copytree(tmp_path / "log", recorded)
+    (recorded / "registry-commands.jsonl").unlink()
+    for topic in ("registry-events", "registry-effects", "reference-profiles"):
+        shutil.copy(out / f"{topic}.jsonl", recorded)
+    replay(recorded, tmp_path / "again", CONFIG, follow=True, clock=lambda: 1_900_000_000_000)
+    assert sum(event.get("dry_run", False) for event in records(out, "registry-events")) == 2
+    for topic in ("registry", "registry-events"):
+        assert records(tmp_path / "again", topic) == records(out, topic)
+
+
 def effect(model_name: str, **more: Any) -> str:
     fields = {"model_name": model_name, "revision": 1, "frontier": "2026-01-01T00:00:00Z"}
     return json.dumps(fields | more) + "\n"

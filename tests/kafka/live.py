@@ -256,6 +256,7 @@ def command(random: Random, number: int, at_ms: int) -> tuple[str, bytes]:
             "set_rule_level",
             "rollback",
             "archive",
+            "delete",
             "unheard-of",
         )
     )

@@ -1,4 +1,6 @@
-"""People's acts on alerts of a live run, with the verbs of `driftline alerts`, and their replay."""
+"""People's acts on a live run, with the verbs of `driftline alerts` and `driftline models`, and
+their replay.
+"""
 
 from __future__ import annotations
 
@@ -26,21 +28,27 @@ WAIT_S = 60.0
 
 
 class Console:
-    """The verbs of `driftline alerts` on the broker of a test."""
+    """The verbs of a group on the broker of a test."""
 
     def __init__(self, names: Names, config: Path) -> None:
         self.options = ["--broker", names.servers, "--config", str(config)]
 
-    def run(self, *words: str) -> Result:
-        return CliRunner().invoke(driftline, ["alerts", *words, *self.options])
+    def run(self, *words: str, group: str = "alerts") -> Result:
+        return CliRunner().invoke(driftline, [group, *words, *self.options])
 
     def read(self, *words: str) -> Any:
         result = self.run(*words, "--json")
         assert result.exit_code == 0, result.output
         return json.loads(result.stdout)
 
-    def act(self, *words: str) -> Result:
-        return self.run(*words, "--by", "ann", "--wait", f"{WAIT_S}")
+    def act(self, *words: str, group: str = "alerts") -> Result:
+        return self.run(*words, "--by", "ann", "--wait", f"{WAIT_S}", group=group)
+
+    def change(self, *words: str) -> list[str]:
+        """The lines that a verb of `driftline models` answers with, which accepts the change."""
+        result = self.act(*words, group="models")
+        assert result.exit_code == 0, result.output
+        return result.stdout.splitlines()
 
     def level(self, name: str) -> tuple[float, str | None]:
         """The level below which a rule of the model fires, and who set it by a command."""
@@ -107,6 +115,20 @@ def test_acts_on_a_live_alert_are_answered_recorded_and_replayed(
         assert back.exit_code == 0, back.output
         assert "rules.f1_low.below: 0.79 -> 0.8" in back.stdout
         assert console.level("f1_low") == (0.8, None)
+
+        tried = console.change("promote", "churn@1.4.2", "--dry-run")
+        assert tried[0].startswith("would change, revision ")
+        assert console.change("promote", "churn@1.4.2", "--reason", "the best one")[-1] == (
+            "1.4.2 stage: development -> production"
+        )
+        console.change("register", "churn@2.0.0", "--threshold", "0.4", "--owner", "ann")
+        refused = console.act("archive", "churn@1.4.2", group="models")
+        assert refused.exit_code == 1
+        assert "rejected: archive: churn 1.4.2 is in production; promote" in refused.stdout
+        console.change("update", "churn@2.0.0", "--tag", "team=growth")
+        console.change("archive", "churn@2.0.0")
+        assert console.change("delete", "churn@2.0.0")[-1].startswith("2.0.0 deleted_at: ")
+        assert console.change("rollback", "churn@2.0.0")[-1] == "2.0.0 deleted_at"
         worker.terminate()
     finally:
         worker.kill()

@@ -165,29 +165,33 @@ def test_records_that_were_deleted_are_passed_over(
     model.close()
 
 
-@pytest.mark.parametrize(
-    "verb",
-    [
-        ("status",),
-        ("models", "list"),
-        ("performance", "summary"),
-        ("performance", "summary", "--lane", "traffic", "--metric", "throughput"),
-        ("performance", "details"),
-        ("performance", "errors"),
-        ("performance", "degradation"),
-        ("performance", "trends", "--last", "30d", "--metric", "f1"),
-        ("performance", "compare", "1.4.2", "1.4.2"),
-        ("drift", "report"),
-        ("drift", "history"),
-    ],
-)
+VERBS = [
+    ("status",),
+    ("models", "list"),
+    ("models", "show", "churn"),
+    ("models", "diff", "churn", "1.4.2", "--since", "2025-06-05T00:00:00Z"),
+    ("performance", "summary"),
+    ("performance", "summary", "--lane", "traffic", "--metric", "throughput"),
+    ("performance", "details"),
+    ("performance", "errors"),
+    ("performance", "degradation"),
+    ("performance", "trends", "--last", "30d", "--metric", "f1"),
+    ("performance", "compare", "1.4.2", "1.4.2"),
+    ("drift", "report"),
+    ("drift", "history"),
+    ("daily-summary",),
+    ("registry", "history"),
+    ("registry", "as-of", "2025-06-03T12:00:00Z"),
+    ("labels", "report"),
+]
+
+
 def test_verbs_say_the_same_of_a_broker_and_of_a_folder(
     names: Names,
     connection: Connection,
     writer: Writer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    verb: tuple[str, ...],
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     config = tmp_path / "driftline.toml"
@@ -201,14 +205,15 @@ def test_verbs_say_the_same_of_a_broker_and_of_a_folder(
     )
     writer.write([*of_the_sample(), (REGISTRY_EFFECTS, encode(settings)), (METRICS, b"{}")])
     on_broker = ["--broker", names.servers, "--config", str(config)]
-    for form in ([], ["--json"]):
-        of_folder = CliRunner().invoke(driftline, [*verb, "--out", str(sample_output()), *form])
-        assert of_folder.exit_code == 0, of_folder.output
-        of_broker = CliRunner().invoke(driftline, [*verb, *on_broker, *form])
-        assert of_broker.exit_code == 0, of_broker.output
-        assert of_broker.stdout == of_folder.stdout
-        assert "churn" in of_folder.stdout
-        assert "1 record of metrics in" in of_broker.stderr
+    for verb in VERBS:
+        for form in ([], ["--json"]):
+            of_folder = CliRunner().invoke(driftline, [*verb, "--out", str(sample_output()), *form])
+            assert of_folder.exit_code == 0, of_folder.output
+            of_broker = CliRunner().invoke(driftline, [*verb, *on_broker, *form])
+            assert of_broker.exit_code == 0, of_broker.output
+            assert of_broker.stdout == of_folder.stdout, verb
+            assert "churn" in of_folder.stdout, verb
+            assert "1 record of metrics in" in of_broker.stderr, verb
     assert len(list((tmp_path / "cache" / "driftline").glob("*.sqlite"))) == 1
 
 

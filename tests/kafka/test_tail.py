@@ -1,8 +1,9 @@
-"""`driftline tail` on a live broker."""
+"""`driftline send` and `driftline tail` on a live broker."""
 
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,9 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
+from driftline.agents.cli.program import driftline
 from driftline.agents.kafka.broker.connection import Connection
+from driftline.agents.kafka.broker.ranges import offset_ranges, read_all
 from driftline.agents.kafka.broker.topics import create
+from tests.agents.test_cli_examples import examples
 from tests.kafka.brokers import BrokerProcess, Names
 from tests.kafka.notify_live import KAFKA, firing, write
 
@@ -104,6 +109,45 @@ def test_inputs_are_shown_as_they_came_whoever_wrote_them(names: Names, tmp_path
     tail = Tail(tmp_path, names, "--no-follow", topic="predictions")
     assert tail.process.wait(WAIT_S) == 0
     assert tail.lines(2) == ['{"a": 1}', "no\\x1b[31m JSON"]
+
+
+def test_sent_events_lie_where_those_of_a_producer_would(names: Names, tmp_path: Path) -> None:
+    connection = names.connection(kafka="input_partitions = 4\npartitions = 3")
+    create(connection)
+    config = tmp_path / "driftline.toml"
+    config.write_text(names.toml(kafka=KAFKA), encoding="utf-8")
+    options = ["--broker", names.servers, "--config", str(config)]
+
+    def sent(*words: str, lines: str | None = None) -> Result:
+        return CliRunner().invoke(driftline, ["send", *words, *options], input=lines)
+
+    words = shlex.split(examples(("send", "prediction"))[0])[2:-2]  # without verb and broker
+    one = sent(*words, "--id", "a1")
+    assert (one.exit_code, one.output) == (0, "sent a1\n")
+    label = sent("label", "--id", "a1", "--label", "yes", "--json")
+    assert json.loads(label.output) == {"sent": 1, "prediction_id": "a1"}
+    event = {"model_name": "churn", "model_version": "1", "timestamp": "2026-01-01T00:00:00Z"}
+    lines = [
+        json.dumps(event | {"prediction_id": f"b{number}", "score": 0.5}) for number in range(20)
+    ]
+    lines[3:3] = ["", '{"score": "\x1b[31m"}', json.dumps(event | {"prediction_id": "c"})]
+    many = sent("prediction", lines="\n".join(lines))
+    assert (many.exit_code, many.stdout) == (1, "sent 20; 3 invalid, which were not sent\n")
+    assert [line.split(": ")[1] for line in many.stderr.splitlines()] == [
+        *("predictions@4", "predictions@5", "predictions@6"),
+    ]
+    assert "\x1b" not in many.output
+    ranges = offset_ranges(connection, ["predictions", "ground-truth"])
+    places: dict[str, dict[str, int]] = {"predictions": {}, "ground-truth": {}}
+    for topic, message in read_all(
+        connection, [part for parts in ranges.values() for part in parts]
+    ):
+        key, value = (message.key() or b"").decode(), json.loads(message.value() or b"")
+        assert key == value["prediction_id"]
+        places[topic][key] = message.partition() or 0
+    assert places["predictions"].keys() == {"a1", *(f"b{number}" for number in range(20))}
+    assert places["ground-truth"] == {"a1": places["predictions"]["a1"]}
+    assert len(set(places["predictions"].values())) == 4
 
 
 def test_a_broker_that_is_killed_and_started_again_is_waited_for(

@@ -14,7 +14,8 @@ Snapshot = dict[str, dict[str, Any]]
 class SnapshotRegistry:
     """One model.
 
-    `snapshots[r]` is version -> {"stage", "threshold", "deployed_at"} after revision r.
+    `snapshots[r]` is version -> {"stage", "threshold", "deployed_at", "deleted_at"} after
+    revision r.
     """
 
     def __init__(self) -> None:
@@ -60,6 +61,7 @@ class SnapshotRegistry:
                 "stage": params.get("stage", "development"),
                 "threshold": params.get("threshold"),
                 "deployed_at": None,
+                "deleted_at": None,
             }
             return now
         if command == "rollback" and "to_revision" in params:
@@ -73,6 +75,11 @@ class SnapshotRegistry:
             if held["stage"] in ("production",):
                 return None
             held["stage"] = "archived"
+            return now
+        if command == "delete":
+            if held["stage"] != "archived" or held["deleted_at"] is not None:
+                return None
+            held["deleted_at"] = at
             return now
         if held["stage"] == "archived":
             return None

@@ -133,7 +133,7 @@ def test_rejection_says_what_is_wrong_and_what_to_do() -> None:
         == "set_threshold: Expected `float` <= 1.0 - at `params.threshold`"
     )
     assert "unknown field `treshold`" in run.rejection("set_threshold", treshold=0.5)
-    assert "unknown command 'delete_everything'; known are archive, promote" in run.rejection(
+    assert "unknown command 'delete_everything'; known are archive, delete" in run.rejection(
         "delete_everything"
     )
     assert "archive to retire it" in run.rejection("rollback")
@@ -145,6 +145,38 @@ def test_rejection_says_what_is_wrong_and_what_to_do() -> None:
     assert "nothing to change" in run.rejection("set_threshold", threshold=0.4)
     assert "does not lie before it" in run.rejection("rollback", to_revision=3)
     assert run.entries["1.0.0"].revision == 3
+
+
+def test_a_deleted_version_takes_no_command_until_its_deletion_is_rolled_back() -> None:
+    run = RegistryRun()
+    run.send("register", threshold=0.5)
+    assert run.rejection("delete") == ("delete: churn 1.0.0 is in development; archive it first")
+    run.send("archive")
+    deleted = run.send("delete", reason="trained on the wrong table")
+    assert deleted is not None
+    assert (deleted.before, deleted.after) == (
+        {"1.0.0": {"deleted_at": None}},
+        {"1.0.0": {"deleted_at": "2026-11-04T00:00:00Z"}},
+    )
+    assert run.entries["1.0.0"].deleted_at == "2026-11-04T00:00:00Z"
+    for command, params in (
+        ("register", {}),
+        ("update", {"owner": "ada"}),
+        ("promote", {}),
+        ("set_threshold", {"threshold": 0.4}),
+        ("delete", {}),
+    ):
+        assert run.rejection(command, **params) == (
+            f"{command}: churn 1.0.0 is deleted since 2026-11-04T00:00:00Z; roll its deletion back "
+            "first"
+        )
+    run.send("rollback")
+    entry = run.entries["1.0.0"]
+    assert (entry.deleted_at, entry.stage, entry.threshold) == (None, "archived", 0.5)
+    run.send("delete")
+    run.send("rollback", None, to_revision=1)
+    entry = run.entries["1.0.0"]
+    assert (entry.deleted_at, entry.stage) == (None, "development")
 
 
 def test_command_with_an_outdated_expected_revision_is_rejected() -> None:

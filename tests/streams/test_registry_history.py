@@ -23,6 +23,7 @@ parameters = {
     "register": st.sampled_from([{}, {"stage": "staging"}, {"threshold": 0.25}]),
     "promote": st.sampled_from([{}, {"to": "production"}, {"to": "staging"}]),
     "archive": st.just({}),
+    "delete": st.just({}),
     "set_threshold": st.sampled_from(
         [{"threshold": 0.25}, {"threshold": 0.75}, {"threshold": 1.5}]
     ),
@@ -41,6 +42,7 @@ def one_command(draw: st.DrawFn) -> dict[str, Any]:
                 "promote",
                 "promote",
                 "archive",
+                "delete",
                 "set_threshold",
                 "set_threshold",
                 "rollback",
@@ -60,7 +62,12 @@ def one_command(draw: st.DrawFn) -> dict[str, Any]:
 
 def settings_of(entries: dict[str, RegistryEntry]) -> Snapshot:
     return {
-        v: {"stage": e.stage, "threshold": e.threshold, "deployed_at": e.deployed_at}
+        v: {
+            "stage": e.stage,
+            "threshold": e.threshold,
+            "deployed_at": e.deployed_at,
+            "deleted_at": e.deleted_at,
+        }
         for v, e in entries.items()
     }
 

@@ -6,11 +6,9 @@ import time
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from confluent_kafka import KafkaError, KafkaException, Message
-
 from driftline.agents.kafka.broker.connection import Connection
 from driftline.agents.kafka.broker.ranges import offset_ranges
-from driftline.agents.kafka.broker.topics import UnusableTopics
+from driftline.agents.kafka.tools.send_records import send_records
 from driftline.agents.kafka.tools.settings_in_force import own_values
 from driftline.schemas.alert_commands import AlertCommand, AlertEvent
 from driftline.schemas.results import RegistryCommand, RegistryEvent, decoder, encode
@@ -21,7 +19,6 @@ from driftline.schemas.topics import (
     REGISTRY_EVENTS,
 )
 
-FLUSH_S: Final = 30.0
 _BETWEEN_LOOKS_S: Final = 0.2
 
 _ANSWERS: Final[dict[str, tuple[str, Any]]] = {
@@ -56,27 +53,11 @@ def send_commands(
     KafkaException
         If the broker does not accept a command.
     """
-    if not offset_ranges(connection, [topic])[topic]:
-        raise UnusableTopics(
-            f"{connection.servers} has no topic {connection.name(topic)}; create it: "
-            "driftline topics create"
-        )
-    failed: list[KafkaError] = []
-
-    def delivered(error: KafkaError | None, _: Message) -> None:
-        if error is not None:
-            failed.append(error)
-
-    producer = connection.producer(enable_idempotence=True, on_delivery=delivered)
-    for command in commands:
-        producer.produce(connection.name(topic), encode(command), key=command.model_name.encode())
-    left = producer.flush(FLUSH_S)
-    if failed or left:
-        raise KafkaException(
-            failed[0]
-            if failed
-            else KafkaError(KafkaError._TIMED_OUT, f"{left} commands were not acknowledged")
-        )
+    send_records(
+        connection,
+        topic,
+        [(command.model_name.encode(), encode(command)) for command in commands],
+    )
 
 
 def wait_for_answers(
