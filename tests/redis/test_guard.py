@@ -134,6 +134,7 @@ def drawn_logs(draw: st.DrawFn) -> Logs:
                 st.booleans(),
                 st.sampled_from(("development", "production", "archived")),
             ),
+            min_size=2,
             max_size=8,
         )
     ):
@@ -155,6 +156,7 @@ def drawn_logs(draw: st.DrawFn) -> Logs:
     for window, segment, value in draw(
         st.lists(
             st.tuples(st.integers(0, 3), st.sampled_from(("all", "plan=a/b")), st.floats(0, 1)),
+            min_size=4,
             max_size=10,
         )
     ):
@@ -168,6 +170,7 @@ def drawn_logs(draw: st.DrawFn) -> Logs:
             draw(
                 st.lists(
                     st.tuples(st.sampled_from(NAMES), st.sampled_from(("low", "x")), st.booleans()),
+                    min_size=4,
                     max_size=10,
                 )
             )
@@ -192,7 +195,7 @@ def test_writes_in_any_order_and_twice_leave_what_the_topics_hold(
     logs = data.draw(drawn_logs())
     begin(mirror)
     reached = dict.fromkeys(TOPICS, 0)
-    for _ in range(data.draw(st.integers(1, 12))):
+    for _ in range(data.draw(st.integers(6, 16))):
         topic = data.draw(st.sampled_from(TOPICS))
         # A worker never cuts a transaction: a promotion of two versions.
         cuts = [
