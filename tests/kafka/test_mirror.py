@@ -24,6 +24,9 @@ from driftline.agents.kafka.broker.topics import create
 from driftline.agents.kafka.mirror.mirroring import Mirroring
 from driftline.agents.kafka.mirror.rebuild import check, rebuild
 from driftline.agents.mirror.mirror import mirror_of
+from driftline.agents.worker import rights
+from driftline.agents.worker.rights import TOPIC, Right
+from driftline.schemas.config import parse_config
 from driftline.schemas.results import Alert, ModelLabels, RegistryEntry, WindowFigures, encode
 from driftline.schemas.topics import ALERTS, METRICS, MODEL_LABELS, REGISTRY
 from driftline.streams.hashing import partitions_of
@@ -427,3 +430,12 @@ def metric(worker: WorkerProcess, name: str) -> float:
     lines = worker.get("/metrics")[1].splitlines()
     (value,) = (line.rpartition(" ")[2] for line in lines if line.startswith(f"{name} "))
     return float(value)
+
+
+def test_a_worker_that_mirrors_needs_to_read_the_mirrored_topics() -> None:
+    with_redis = Connection(parse_config('[redis]\nurl = "redis://localhost"'))
+    without = Connection(parse_config(""))
+    more = set(rights.needed(with_redis)) - set(rights.needed(without))
+    assert more == {
+        Right(TOPIC, name, "Read") for name in (REGISTRY, MODEL_LABELS, METRICS, ALERTS)
+    }

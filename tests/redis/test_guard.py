@@ -204,7 +204,10 @@ def test_writes_in_any_order_and_twice_leave_what_the_topics_hold(
             if topic != REGISTRY or not 0 < at < len(logs[topic]) or is_cut(logs[topic], at)
         ]
         end = data.draw(st.sampled_from(cuts))
-        start = data.draw(st.sampled_from([at for at in cuts if at <= end]))
+        # What comes next, what came before, and now and then a gap.
+        starts = [at for at in cuts if at <= end]
+        known = [at for at in starts if at <= reached[topic]]
+        start = data.draw(st.sampled_from(known) | st.just(known[-1]) | st.sampled_from(starts))
         sent = batches(config, mirror, logs, topic, slice(start, end))
         if start > reached[topic]:
             with pytest.raises(NotAccepted):
@@ -251,3 +254,105 @@ def test_documents_in_memory_hold_what_redis_holds(
     assert there.series == documents.series(now_ms())
     assert (there.hashes, there.foreign) == (content(mirror), {})
     assert mirror.positions() == positions({topic: len(logs[topic]) for topic in TOPICS})
+
+
+def test_figures_expire_after_the_last_record_of_their_series_and_everything_else_stays(
+    config: Config, mirror: Mirror
+) -> None:
+    """The record of an old window keeps the newest one there; a mirror made anew expires both at
+    the same moment.
+    """
+    begin(mirror)
+    intake = Intake(mirror.keys, config)
+    now = now_ms()
+    ttl = config.redis.figures_ttl_ms
+    taken = [
+        (figures(window=2), now - ttl + 60_000),
+        (figures(window=1), now - 1_000),
+        (figures(window=5, segment="gone"), now - ttl - 1_000),
+        (figures(window=5, segment="soon"), now - ttl + 1_500),
+    ]
+    writes = [
+        write
+        for offset, (record, at) in enumerate(taken)
+        if (write := intake.figures_write(record, offset, at)) is not None
+    ]
+    intake.take_entry(entry("churn", "1", 1))
+    registry = intake.registry_write("churn", 0)
+    documents = Documents()
+    for write in (registry, *writes):
+        documents.apply(write)
+    sent = [(REGISTRY, 1, [registry]), (METRICS, len(writes), writes)]
+    mirror.write(
+        Batch(topic=topic, partition=0, topic_id="A", from_=0, to=to, writes=each)
+        for topic, to, each in sent
+    )
+    client, prefix = mirror.server.client, mirror.keys.prefix
+    newest, soon = (
+        f"{prefix}:figures:churn/1/{segment}/decisions/1h/1d" for segment in ("all", "soon")
+    )
+    for _ in range(2):
+        assert client.hget(newest, "window_start_ms") == str(2 * 3_600_000)
+        assert client.pexpiretime(newest) == now - 1_000 + ttl
+        assert not client.exists(f"{prefix}:figures:churn/1/gone/decisions/1h/1d")
+        assert client.ttl(f"{prefix}:version:churn/1") == -1
+        assert client.ttl(f"{prefix}:model:churn") == -1
+        assert client.pexpiretime(soon) in (now + 1_500, -2)
+        mirror.replace(documents, positions({REGISTRY: 1, METRICS: len(writes)}))
+    ends = time.monotonic() + 10
+    while client.exists(soon):
+        assert time.monotonic() < ends
+    assert content(mirror).keys() == {
+        newest,
+        f"{prefix}:version:churn/1",
+        f"{prefix}:model:churn",
+    }
+
+
+def test_a_mirror_of_another_format_or_of_topics_that_were_made_anew_takes_no_batch(
+    config: Config, mirror: Mirror
+) -> None:
+    batch = Batch(topic=METRICS, partition=0, topic_id="A", from_=0, to=1, writes=[])
+    with pytest.raises(NotAccepted):
+        mirror.write([batch])  # no mirror at all
+    begin(mirror)
+    mirror.write([batch])
+    client = mirror.server.client
+    client.hset(mirror.keys.mirror, "format", "0")
+    assert mirror.positions() is None
+    with pytest.raises(NotAccepted):
+        mirror.write([batch])
+    begin(mirror)
+    client.hset(mirror.keys.mirror, f"topic_id:{METRICS}", "B")
+    with pytest.raises(NotAccepted):
+        mirror.write([batch])
+
+
+def test_a_mirror_that_is_further_is_not_replaced_by_an_older_one(
+    config: Config, mirror: Mirror
+) -> None:
+    mirror.replace(Documents(), positions({METRICS: 7}))
+    with pytest.raises(NotAccepted):
+        mirror.replace(Documents(), positions({METRICS: 6}))
+    assert mirror.positions() == positions({METRICS: 7})
+    mirror.replace(Documents(), positions({METRICS: 6}), is_behind=True)
+    assert mirror.positions() == positions({METRICS: 6})
+
+
+def test_the_stream_of_changes_says_what_changed_and_is_bounded(redis_place: Place) -> None:
+    config = parse_config(redis_place.toml("changes = 10"))
+    mirror = mirror_of(config)
+    begin(mirror)
+    intake = Intake(mirror.keys, config)
+    changes = [
+        intake.alert_write(alert("churn", "low", is_open=at % 2 == 0, at=at), at)
+        for at in range(400)
+    ]
+    mirror.write([Batch(topic=ALERTS, partition=0, topic_id="A", from_=0, to=400, writes=changes)])
+    client = mirror.server.client
+    # Redis deletes whole blocks of the stream, of 100 entries.
+    assert 10 <= client.xlen(mirror.keys.changes) <= 120
+    (_, last), (_, before) = client.xrevrange(mirror.keys.changes, count=2)
+    assert (last["kind"], last["what"], last["model_name"]) == ("alert", "resolved", "churn")
+    assert (before["what"], before["revision"]) == ("opened", "low")
+    mirror.server.close()
