@@ -62,7 +62,7 @@ lock: ## renew the lock files (needs uv; everybody else needs only pip)
 	$(COMPILE) requirements/build.in -o requirements/build.txt
 	$(COMPILE) pyproject.toml --extra dev -c requirements/build.txt -o requirements/dev.txt
 	$(COMPILE) pyproject.toml --extra demo -c requirements/dev.txt -o requirements/demo.txt
-	$(COMPILE) pyproject.toml --extra kafka -c requirements/dev.txt -o requirements/kafka.txt
+	$(COMPILE) pyproject.toml --extra kafka --extra redis -c requirements/dev.txt -o requirements/kafka.txt
 
 clean: ## forget .venv and what the tools left behind
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis driftline-demo

@@ -2,8 +2,9 @@
 
 `driftline.replay` runs recorded predictions and ground truth through the pipeline, `driftline.open`
 reads what a run wrote, `driftline.check` says before a run what it will understand. The first two
-return `driftline.Results`, whose tables come as Arrow, pandas or plain dictionaries. Names are
-imported when they are first used, so importing the package costs nothing.
+return `driftline.Results`, whose tables come as Arrow, pandas or plain dictionaries.
+`driftline.serving` tells a service what is in force. Names are imported when they are first used,
+so importing the package costs nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from driftline.agents.output_folder import ReadError
     from driftline.agents.recorded.lines import LogError
     from driftline.agents.results import MissingExtra, Results, Table, open
+    from driftline.agents.serving.serving import Serving, serving
     from driftline.agents.state.errors import StateError
     from driftline.schemas.config import ConfigError
     from driftline.schemas.errors import DriftlineError
@@ -34,11 +36,13 @@ __all__ = [
     "ReplaySummary",
     "Results",
     "RunRefused",
+    "Serving",
     "StateError",
     "Table",
     "check",
     "open",
     "replay",
+    "serving",
 ]
 
 _MODULES = {
@@ -52,11 +56,13 @@ _MODULES = {
     "ReplaySummary": "agents.inprocess.run_summary",
     "Results": "agents.results",
     "RunRefused": "agents.inprocess.run_identity",
+    "Serving": "agents.serving.serving",
     "StateError": "agents.state.errors",
     "Table": "agents.results",
     "check": "agents.api",
     "open": "agents.results",
     "replay": "agents.api",
+    "serving": "agents.serving.serving",
 }
 
 

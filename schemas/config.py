@@ -36,6 +36,7 @@ from driftline.schemas.errors import DriftlineError
 from driftline.schemas.kafka_settings import KAFKA_KEYS, KafkaSettings
 from driftline.schemas.labels import MOST_LABELS, label_text
 from driftline.schemas.notification_settings import read_notifications
+from driftline.schemas.redis_settings import REDIS_KEYS, RedisSettings, check_redis
 from driftline.schemas.settings import (
     LANES,
     Config,
@@ -142,7 +143,7 @@ def build_config(tables: Mapping[str, Any], path: str | None = None) -> Config:
 
 
 def _build_config(file: dict[str, Any], path: str | None) -> Config:
-    names = ("defaults", "run", "models", "kafka", "notifications")
+    names = ("defaults", "run", "models", "kafka", "notifications", "redis")
     check_keys(file, names, "")
     tables = {name: read_table(file.get(name, {}), name) for name in names}
     check_keys(tables["defaults"], (*MODEL_KEYS, *STREAM_KEYS), "defaults.")
@@ -179,9 +180,11 @@ def _build_config(file: dict[str, Any], path: str | None) -> Config:
             "truths that arrive early would be lost",
         )
     check_keys(tables["kafka"], tuple(KAFKA_KEYS), "kafka.")
+    check_keys(tables["redis"], tuple(REDIS_KEYS), "redis.")
     return Config(
         kafka=KafkaSettings(**read_values(tables["kafka"], KAFKA_KEYS, "kafka")),
         notifications=read_notifications(tables["notifications"]),
+        redis=check_redis(RedisSettings(**read_values(tables["redis"], REDIS_KEYS, "redis"))),
         defaults=defaults,
         models=models,
         pane_ms=_choose_pane_ms(window for model in all_settings for window in model.windows),

@@ -1,9 +1,10 @@
 """What each setting does when it is changed between two starts with state, and settings as they are
 recorded.
 
-One table for both drivers: `RUN`, `MODEL` and `KAFKA` name the effect of every key of the file. The
-table in `docs/operations.md` is `changes_table()`. Where settings are recorded and compared is
-`driftline.agents.kafka.stages.recorded_settings` and `driftline.agents.inprocess.run_identity`.
+One table for both drivers: `RUN`, `MODEL`, `KAFKA` and `REDIS` name the effect of every key of the
+file. The table in `docs/operations.md` is `changes_table()`. Where settings are recorded and
+compared is `driftline.agents.kafka.stages.recorded_settings` and
+`driftline.agents.inprocess.run_identity`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,6 +16,7 @@ from msgspec import Struct
 from driftline.schemas.config import MODEL_KEYS, STREAM_KEYS
 from driftline.schemas.config_values import toml_key, toml_string
 from driftline.schemas.kafka_settings import KAFKA_KEYS
+from driftline.schemas.redis_settings import REDIS_KEYS
 from driftline.schemas.settings import Config, ModelConfig, ReferenceSpan, Rung, Window
 from driftline.schemas.times import format_duration, format_time
 
@@ -25,6 +27,7 @@ __all__ = [
     "KAFKA",
     "MODEL",
     "NO_MODEL_KEYS",
+    "REDIS",
     "RUN",
     "Change",
     "Effect",
@@ -106,6 +109,9 @@ KAFKA: Final[dict[str, Effect]] = {
     "client": "start",
 }
 """Effect of each key of [kafka]."""
+
+REDIS: Final[dict[str, Effect]] = dict.fromkeys(REDIS_KEYS, "start")
+"""Effect of each key of [redis]."""
 
 DERIVED: Final = {"pane_ms": "pane", "segments": "all_segments"}
 """Attributes of `Config` that follow from the settings of all models, and their names in
@@ -320,7 +326,7 @@ def changes_table() -> str:
     >>> print(changes_table().splitlines()[0])
     | setting | changed between two starts with state |
     """
-    groups = (("run", RUN), ("defaults", MODEL), ("kafka", KAFKA))
+    groups = (("run", RUN), ("defaults", MODEL), ("kafka", KAFKA), ("redis", REDIS))
     lines = ["| setting | changed between two starts with state |", "|---|---|"]
     for effect, words in EFFECTS.items():
         keys = [

@@ -13,6 +13,7 @@ from msgspec import Struct
 from driftline.schemas.kafka_settings import KafkaSettings
 from driftline.schemas.labels import MISSING_LABELS
 from driftline.schemas.notification_settings import NotificationSettings
+from driftline.schemas.redis_settings import RedisSettings
 from driftline.schemas.reports import SUBJECTS, Subject
 from driftline.schemas.times import DAY_MS, HOUR_MS, MINUTE_MS, format_duration, parse_duration
 
@@ -208,6 +209,8 @@ class Config(Struct, frozen=True, kw_only=True):
         The broker and how to use it; has no effect on results.
     notifications
         Who is told about alerts, when and how; has no effect on results.
+    redis
+        The mirror of what is in force; has no effect on results.
     path
         Path of the file, for messages; None without a file.
     """
@@ -227,6 +230,7 @@ class Config(Struct, frozen=True, kw_only=True):
     lanes: tuple[str, ...] = LANES
     kafka: KafkaSettings = KafkaSettings()
     notifications: NotificationSettings = NotificationSettings()
+    redis: RedisSettings = RedisSettings()
     path: str | None = None
 
     @property
@@ -251,7 +255,7 @@ class Config(Struct, frozen=True, kw_only=True):
         files, wherever they are stored.
         """
         settings = msgspec.structs.asdict(self) | {"path": None}
-        for without_effect in ("kafka", "notifications"):
+        for without_effect in ("kafka", "notifications", "redis"):
             del settings[without_effect]
         return sha256(_encoder.encode(msgspec.to_builtins(settings))).hexdigest()
 

@@ -55,6 +55,15 @@ VALUES: Final[dict[str, tuple[str, str]]] = {
     "kafka.worker_metrics": ('"1m"', '"off"'),
     "kafka.rekey": ("false", "true"),
     "kafka.client": ("{}", '{ "client.id" = "other" }'),
+    # Nobody listens there: a worker goes on without its mirror.
+    "redis.url": ('"rediss://127.0.0.1:1/0"', '"rediss://127.0.0.1:1/1"'),
+    "redis.username": ('"one"', '"two"'),
+    "redis.password": ('{ env = "PATH" }', '{ env = "HOME" }'),
+    "redis.ca": ('"/dev/null"', '"/dev/zero"'),
+    "redis.prefix": ('"one"', '"two"'),
+    "redis.figures_ttl": ('"7d"', '"1d"'),
+    "redis.timeout": ('"200ms"', '"1s"'),
+    "redis.changes": ("10000", "100"),
 }
 """By path in the file: the value before and the other one."""
 

@@ -29,6 +29,7 @@ from driftline.agents.cli.models import models
 from driftline.agents.cli.output import WrongInput
 from driftline.agents.cli.performance import performance
 from driftline.agents.cli.quality import quality
+from driftline.agents.cli.redis import redis
 from driftline.agents.cli.registry import registry
 from driftline.agents.cli.replay import replay
 from driftline.agents.cli.schema import schema
@@ -148,6 +149,7 @@ for command in (
     alerts,
     actions,
     registry,
+    redis,
     tail,
     doctor,
     topics,

@@ -83,6 +83,7 @@ def worker(
         from driftline.agents.kafka.broker.connection import BrokerError
         from driftline.agents.kafka.broker.input_logs import InvalidResume
         from driftline.agents.kafka.broker.topics import UnusableTopics
+        from driftline.agents.results import MissingExtra
         from driftline.agents.worker.app import UnsupportedFaust
         from driftline.agents.worker.main import run_worker
         from driftline.schemas.config import ConfigError
@@ -103,7 +104,14 @@ def worker(
             json_logs=json_logs,
             resume=resume,
         )
-    except (ConfigError, BrokerError, UnusableTopics, InvalidResume, UnsupportedFaust) as error:
+    except (
+        ConfigError,
+        BrokerError,
+        UnusableTopics,
+        InvalidResume,
+        UnsupportedFaust,
+        MissingExtra,
+    ) as error:
         raise WrongInput(str(error)) from error
 
 

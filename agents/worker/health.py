@@ -5,7 +5,7 @@
                     records of the inputs, topics fit the configuration and producers agree on the
                     partitioner; else 503 with reasons.
                     `not_counted` lists the rows that do not count, since the start, and `warnings`
-                    says if they are many
+                    says if they are many, or if the mirror in Redis is not kept
     /metrics        Prometheus text format
 
 Served on the loopback interface unless another address is configured. Faust's own web server is not
@@ -87,6 +87,8 @@ class Health:
         The broker's time; None before the start.
     rekeying
         The re-keying step; None where there is none.
+    notes
+        Each says what is wrong although the worker is ready, such as that Redis is away, or None.
     """
 
     def __init__(self) -> None:
@@ -96,6 +98,7 @@ class Health:
         self.tally: WorkerTally | None = None
         self.clock: BrokerClock | None = None
         self.rekeying: Rekeying | None = None
+        self.notes: list[Callable[[], str | None]] = []
 
     def reasons(self) -> list[str]:
         """Why the worker is not ready; empty when it is."""
@@ -108,6 +111,11 @@ class Health:
             elif not kind.router.tasks.ready:
                 reasons.append(f"{kind.name}: tasks are being restored")
         return reasons
+
+    def warnings(self) -> list[str]:
+        """What is wrong although the worker may be ready."""
+        found = [] if self.tally is None else self.tally.warnings()
+        return [*found, *(text for note in self.notes if (text := note()) is not None)]
 
     def lags(self, kind: KindStatus) -> Iterator[InputLag]:
         """The lag of each input of each task."""
@@ -185,7 +193,7 @@ async def serve(health: Health, *, host: str, port: int) -> web.AppRunner:
             {
                 "status": "not ready" if reasons else "ready",
                 "reasons": reasons,
-                "warnings": tally.warnings() if tally else [],
+                "warnings": health.warnings(),
                 "not_counted": tally.listed() if tally else [],
                 "tasks": tasks,
                 "clock_ahead_s": None if health.clock is None else health.clock.ahead_ms() / 1000,

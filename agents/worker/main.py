@@ -17,6 +17,7 @@ from driftline.agents.kafka.broker.input_logs import parse_resume
 from driftline.agents.kafka.broker.task_kinds import DOWNSTREAM, JOIN
 from driftline.agents.kafka.stages.downstream import DownstreamProcessor, downstream_processors
 from driftline.agents.kafka.stages.join import JoinProcessor, join_processors
+from driftline.agents.mirror.mirror import mirror_of
 from driftline.agents.notify.channel_builder import build_channels
 from driftline.agents.worker import logging_setup
 from driftline.agents.worker.app import check_faust
@@ -57,7 +58,9 @@ def run_worker(
     Raises
     ------
     ConfigError
-        If a setting or a secret of a channel for notifications cannot be used.
+        If a setting, or a secret of a channel for notifications or of Redis, cannot be used.
+    MissingExtra
+        If Redis is configured and its library is not installed.
     UnsupportedFaust, BrokerError, UnusableTopics, InvalidResume, OSError
         If it cannot start; the message says what to do.
     """
@@ -69,6 +72,7 @@ def run_worker(
             config, kafka=msgspec.structs.replace(config.kafka, static_member=static_member)
         )
     channels = build_channels(config.notifications, path=config.path)
+    mirror = None if config.redis.url is None else mirror_of(config)
     clock = BrokerClock()
     join = join_processors(config, clock=clock, ahead=clock.ahead_ms)
     downstream = downstream_processors(config, clock=clock, ahead=clock.ahead_ms)
@@ -87,4 +91,5 @@ def run_worker(
             port=port,
             resume=parse_resume(resume, connection),
             channels=channels,
+            mirror=mirror,
         )

@@ -33,6 +33,7 @@ from driftline.agents.kafka.broker.topics import (
     plan,
 )
 from driftline.agents.kafka.tools.dead_letters import LETTER_TOPICS, RETRY
+from driftline.agents.mirror.intake import MIRRORED
 from driftline.schemas.topics import (
     ALERTS,
     JOINED,
@@ -136,6 +137,9 @@ def needed(connection: Connection, kinds: Iterable[str] = tuple(STAGES)) -> list
         rights[Right(GROUP, connection.group(kind), "Read")] = None
         if kind == JOIN and settings.rekey:
             rights |= dict.fromkeys(_of_rekeying(connection))
+        if kind == DOWNSTREAM and connection.config.redis.url is not None:
+            for topic in MIRRORED:
+                rights[Right(TOPIC, name(topic), "Read")] = None
         if kind == DOWNSTREAM and connection.config.notifications.channels:
             rights |= dict.fromkeys(_of_notifying(connection))
         partitions = settings.input_partitions if kind == JOIN else settings.partitions

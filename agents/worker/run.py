@@ -23,6 +23,7 @@ from driftline.agents.kafka.broker.input_logs import NO_RESUME, Resume
 from driftline.agents.kafka.broker.ownership import OwnedByAnother, OwnerMayRun, Ownership
 from driftline.agents.kafka.broker.received_records import ReceivedRecords
 from driftline.agents.kafka.broker.task_kinds import DOWNSTREAM, JOIN
+from driftline.agents.kafka.mirror.mirroring import Mirroring
 from driftline.agents.kafka.notify.notifier import Notifier
 from driftline.agents.kafka.rekey.rekeyer import Rekeyer
 from driftline.agents.kafka.task.processor import ProcessorFactory
@@ -30,6 +31,7 @@ from driftline.agents.kafka.task.runtime import Runtime
 from driftline.agents.kafka.task.task import Task
 from driftline.agents.kafka.task.tasks import Tasks
 from driftline.agents.kafka.tools.partitioners import KeySamples
+from driftline.agents.mirror.mirror import Mirror
 from driftline.agents.notify.channel import Channel
 from driftline.agents.uncounted_rows import BatchTally
 from driftline.agents.worker import rights
@@ -86,6 +88,7 @@ def run(
     port: int,
     resume: Resume = NO_RESUME,
     channels: Mapping[str, Channel] | None = None,
+    mirror: Mirror | None = None,
 ) -> NoReturn:
     """Work until SIGTERM or SIGINT, then end the process.
 
@@ -101,6 +104,8 @@ def run(
         Where tasks go on whose positions in their inputs cannot be used.
     channels
         Where notifications go, by name; without any there is no notifier.
+    mirror
+        The mirror in Redis; None for none.
 
     Raises
     ------
@@ -109,7 +114,7 @@ def run(
     OSError
         If health cannot be served at this address.
     """
-    worker = Worker(connection, kinds, state, clock, resume, channels)
+    worker = Worker(connection, kinds, state, clock, resume, channels, mirror)
     code = asyncio.run(worker.run_until_stopped(host=host, port=port))
     logging.shutdown()
     # Do not wait for threads that still restore or wait for the broker.
@@ -135,6 +140,7 @@ class Worker:
         clock: BrokerClock,
         resume: Resume = NO_RESUME,
         channels: Mapping[str, Channel] | None = None,
+        mirror: Mirror | None = None,
     ) -> None:
         self.health = Health()
         self._clock = clock
@@ -145,6 +151,7 @@ class Worker:
         self._state = state
         self._resume = resume
         self._channels = channels or {}
+        self._mirror = mirror
         self._inputs = InputWatch(connection)
         self._stalled = StalledInputs(connection)
         self._stop = asyncio.Event()
@@ -152,6 +159,7 @@ class Worker:
         self._samples = KeySamples(connection.settings.input_partitions)
         self._rekeying: Rekeying | None = None
         self._notifying: OwnedStep | None = None
+        self._mirroring: OwnedStep | None = None
         self._background: list[asyncio.Future[None]] = []
         self._kind_names = [kind.name for kind in kinds]
         self._inputs_by_kind = {kind.name: kind.inputs for kind in kinds}
@@ -243,6 +251,8 @@ class Worker:
             self._rekeying = self.health.rekeying = self._rekeying_step(runtime)
         if self._channels and DOWNSTREAM in self._kind_names:
             self._notifying = self._notifying_step()
+        if self._mirror is not None and DOWNSTREAM in self._kind_names:
+            self._mirroring = self._mirroring_step(self._mirror)
         for kind in self._kinds:
             router = TaskRouter(kind.inputs, self._connection, self._sample_keys)
             app = App(kind.name, router, self._connection, self._fail, clock=self._clock)
@@ -303,12 +313,18 @@ class Worker:
         )
         return OwnedStep("the notifier", notifier, self._fail)
 
+    def _mirroring_step(self, mirror: Mirror) -> OwnedStep:
+        mirroring = Mirroring(self._connection, mirror)
+        self.health.notes.append(lambda: mirroring.problem)
+        return OwnedStep("the mirror", mirroring, self._fail)
+
     def _follow_steps(self) -> None:
-        """Re-key in the worker that has the first partition of stage 1, and notify in the one that
-        has the first partition of the later stages.
+        """Re-key in the worker that has the first partition of stage 1; notify and mirror in the
+        one that has the first partition of the later stages.
         """
         self._follow(self._rekeying, "rekey", JOIN)
         self._follow(self._notifying, "notify", DOWNSTREAM)
+        self._follow(self._mirroring, "mirror", DOWNSTREAM)
 
     def _follow(self, step: OwnedStep | None, subject: str, kind: str) -> None:
         if step is None or self._stop.is_set():
@@ -501,10 +517,12 @@ class Worker:
             async with asyncio.timeout(STOP_SECONDS):
                 # It may wait for sends, while the tasks commit.
                 notified = asyncio.ensure_future(self._stop_step(self._notifying))
+                mirrored = asyncio.ensure_future(self._stop_step(self._mirroring))
                 await self._stop_step(self._rekeying)
                 await asyncio.gather(*(app.stop() for app in self.apps))
                 await asyncio.gather(*(app.task_router.tasks.close() for app in self.apps))
                 await notified
+                await mirrored
         except TimeoutError:
             log.warning(
                 "not finished within %.0f s; the broker aborts the open transactions, "

@@ -49,7 +49,7 @@ def test_a_changed_setting_is_refused_with_both_values_or_has_no_effect(
     log, out = run
     before = {file.name: file.read_bytes() for file in out.glob("*.jsonl")}
     toml = document(CHANGES[path])
-    if path.startswith("kafka."):
+    if path.startswith(("kafka.", "redis.")):
         assert start(log, out, toml)
     else:
         with pytest.raises(RunRefused, match=f"its configuration has.* {path} .*, this one ") as at:

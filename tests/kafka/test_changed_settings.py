@@ -24,7 +24,7 @@ from driftline.agents.kafka.tools.lag import lag
 from driftline.agents.kafka.tools.send_log import send_log
 from driftline.agents.sample_log import write_sample
 from driftline.schemas.config import load_config, parse_config
-from driftline.schemas.setting_changes import KAFKA, MODEL, RUN, recorded_settings
+from driftline.schemas.setting_changes import KAFKA, MODEL, REDIS, RUN, recorded_settings
 from driftline.schemas.times import parse_time
 from tests.kafka.brokers import Names
 from tests.kafka.live_run import finish, result_differences
@@ -35,7 +35,12 @@ pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 EFFECTS = {
     f"{table}.{key}": effect
-    for table, effects in (("run", RUN), ("models.churn", MODEL), ("kafka", KAFKA))
+    for table, effects in (
+        ("run", RUN),
+        ("models.churn", MODEL),
+        ("kafka", KAFKA),
+        ("redis", REDIS),
+    )
     for key, effect in effects.items()
 }
 NEW_RULE = (

@@ -8,13 +8,18 @@ from driftline.agents.kafka.changelog.state_format import StateFormatError
 from driftline.agents.kafka.stages.recorded_settings import RecordedSettings
 from driftline.agents.state.dict_state import MemoryState
 from driftline.schemas.config import parse_config
-from driftline.schemas.setting_changes import KAFKA, MODEL, RUN
+from driftline.schemas.setting_changes import KAFKA, MODEL, REDIS, RUN
 from tests.setting_values import CHANGES, document
 
 KEY = b"k"
 EFFECTS = {
     f"{table}.{key}": effect
-    for table, effects in (("run", RUN), ("models.churn", MODEL), ("kafka", KAFKA))
+    for table, effects in (
+        ("run", RUN),
+        ("models.churn", MODEL),
+        ("kafka", KAFKA),
+        ("redis", REDIS),
+    )
     for key, effect in effects.items()
 }
 OTHERS = [path for path, effect in EFFECTS.items() if effect not in ("refused", "decides")]

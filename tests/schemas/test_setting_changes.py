@@ -9,10 +9,12 @@ import pytest
 
 from driftline.schemas.config import MODEL_KEYS, STREAM_KEYS, parse_config
 from driftline.schemas.kafka_settings import KAFKA_KEYS, KafkaSettings
+from driftline.schemas.redis_settings import REDIS_KEYS, RedisSettings
 from driftline.schemas.setting_changes import (
     DERIVED,
     KAFKA,
     MODEL,
+    REDIS,
     RUN,
     changes_of,
     changes_table,
@@ -27,7 +29,12 @@ from tests.setting_values import CHANGES, VALUES, document
 
 OPERATIONS = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 GROUPS = (
-    (Config, STREAM_KEYS, RUN, {"defaults", "models", "kafka", "notifications", "path", *DERIVED}),
+    (
+        Config,
+        STREAM_KEYS,
+        RUN,
+        {"defaults", "models", "kafka", "notifications", "redis", "path", *DERIVED},
+    ),
     (
         ModelConfig,
         MODEL_KEYS,
@@ -35,6 +42,7 @@ GROUPS = (
         {"rules_path", "tuner_path", "policy_path", "responses_path", "subject"},
     ),
     (KafkaSettings, KAFKA_KEYS, KAFKA, set()),
+    (RedisSettings, REDIS_KEYS, REDIS, set()),
 )
 
 
@@ -48,7 +56,7 @@ def test_every_field_of_the_settings_has_a_key_and_every_key_an_effect(
 
 
 def test_the_values_of_the_tests_change_every_setting() -> None:
-    groups = (("run", RUN), ("models.churn", MODEL), ("kafka", KAFKA))
+    groups = (("run", RUN), ("models.churn", MODEL), ("kafka", KAFKA), ("redis", REDIS))
     paths = {f"{table}.{key}" for table, effects in groups for key in effects}
     assert set(CHANGES) == paths
     before = parse_config(document())
@@ -65,7 +73,9 @@ def test_the_table_of_the_documents_is_the_one_in_the_code() -> None:
     assert found[0] == changes_table()
 
 
-@pytest.mark.parametrize("path", [path for path in CHANGES if not path.startswith("kafka.")])
+@pytest.mark.parametrize(
+    "path", [path for path in CHANGES if not path.startswith(("kafka.", "redis."))]
+)
 def test_a_change_is_found_with_its_path_and_both_values(path: str) -> None:
     before = recorded_settings(parse_config(document()))
     now = recorded_settings(parse_config(document(CHANGES[path])))

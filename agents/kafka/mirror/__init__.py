@@ -1,0 +1,1 @@
+"""Follows the results on a broker and keeps the mirror in Redis (`[redis]`)."""
