@@ -35,6 +35,10 @@ class Shift(msgspec.Struct, frozen=True, array_like=True):
     share, reference_share
         The share of rows that the result judges, in [0, 1], in the window and in the reference;
         None for tests of values.
+    n, n_reference
+        Rows of the window and of the reference that were compared.
+    n_effective
+        Number of independent rows that those of the window are worth.
     """
 
     target: str
@@ -44,6 +48,9 @@ class Shift(msgspec.Struct, frozen=True, array_like=True):
     p_value: float | None
     share: float | None = None
     reference_share: float | None = None
+    n: int = 0
+    n_reference: int = 0
+    n_effective: float | None = None
 
 
 def shift_of(result: Drift) -> Shift:
@@ -60,6 +67,9 @@ def shift_of(result: Drift) -> Shift:
         result.p_value,
         share,
         reference_share,
+        result.n_current,
+        result.n_reference,
+        result.n_effective,
     )
 
 

@@ -52,6 +52,7 @@ from driftline.streams.decide.report_alerts import ReportAlerts
 from driftline.streams.decide.rule import MetricRule, Rule, SequentialRule
 from driftline.streams.decide.rule_index import RuleIndex
 from driftline.streams.decide.rule_windows import rule_windows_of
+from driftline.streams.decide.share_rule import ShareRule
 from driftline.streams.decide.stored_state import (
     StateCache,
     WatchedHistories,
@@ -332,6 +333,9 @@ class ModelWatch:
         elif isinstance(rule, LevelRule) and isinstance(measurement, WindowFigures):
             evidence = series.levels.get(rule.name, LevelEvidence())
             series.levels[rule.name], judged = rule.judge_next(measurement, situation, evidence)
+        elif isinstance(rule, ShareRule) and isinstance(measurement, DriftWindow):
+            tracks = series.shares.get(rule.name, {})
+            series.shares[rule.name], judged = rule.judge_next(measurement, situation, tracks)
         elif isinstance(rule, OutcomeRule) and isinstance(measurement, SeriesOutcomes):
             judged = self._judge_outcomes(rule, measurement)
         else:
@@ -414,7 +418,7 @@ class ModelWatch:
                 series, version, segment, removed, "The rule is no longer in force"
             )
         by_rule: dict[str, Any]
-        for by_rule in (series.fits, series.levels):
+        for by_rule in (series.fits, series.levels, series.shares):
             for name in [name for name in by_rule if name not in self._index.rules]:
                 del by_rule[name]
 

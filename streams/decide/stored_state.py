@@ -23,6 +23,7 @@ from driftline.streams.decide.daily_variance import Days
 from driftline.streams.decide.detectors.level_evidence import LevelEvidence
 from driftline.streams.decide.detectors.outcome_history import OutcomeHistory
 from driftline.streams.decide.detectors.rate_history import RateHistory
+from driftline.streams.decide.detectors.share_evidence import Tracks
 from driftline.streams.decide.fitting_window import FittingWindow
 from driftline.streams.decide.hourly_traffic import HourlyTraffic
 from driftline.streams.decide.judged_rung import JudgedRung
@@ -30,7 +31,7 @@ from driftline.streams.decide.judgement import DriftWindow, Standing
 from driftline.streams.decide.label_feed import LabelFeed
 from driftline.streams.stage import State
 
-FORMAT = 16
+FORMAT = 17
 """Raise it with every change of a stored struct; its class name is part of the keys."""
 
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -126,6 +127,8 @@ class WatchedSeries(msgspec.Struct, omit_defaults=True):
         By name of a rule with least numbers of rows, the window that it reads.
     levels
         By name of a rule on a share above a level.
+    shares
+        By name of a rule on shares of features, those that lean.
     """
 
     alerts: dict[str, AlertState] = {}
@@ -135,6 +138,7 @@ class WatchedSeries(msgspec.Struct, omit_defaults=True):
     label_feed: LabelFeed | None = None
     fits: dict[str, FittingWindow] = {}
     levels: dict[str, LevelEvidence] = {}
+    shares: dict[str, Tracks] = {}
 
 
 class WatchedHistories(msgspec.Struct, omit_defaults=True):

@@ -25,12 +25,23 @@ from numpy.typing import NDArray
 from driftline.schemas.settings import ModelConfig
 from driftline.schemas.times import DAY_MS
 from driftline.streams.decide.alert_lifecycle import AlertState, next_state
+from driftline.streams.decide.detectors.share_evidence import Tracks
 from driftline.streams.decide.judgement import DriftWindow, Shift, Situation
 from driftline.streams.decide.rules.data_quality import DataQualityRule
 from driftline.streams.drift.comparison import DriftResult
 from driftline.streams.drift.effective_size import effective_size
 from driftline.streams.drift.false_discovery import adjusted
-from driftline.streams.measure.drift.feature_shares import ShareSizes, share_results
+from driftline.streams.measure.drift.feature_shares import (
+    KIND,
+    MISSING,
+    UNSEEN,
+    ShareSizes,
+    missing_rows,
+    other_kind,
+    share_results,
+    unseen_texts,
+    usually_unseen,
+)
 from driftline.streams.summaries.feature_summary import FeatureSummary
 from driftline.streams.summaries.text_summary import StringSummary
 from tests.bench.simulated_outcomes import YEAR
@@ -40,6 +51,8 @@ INDEPENDENT = (0.0, 0.001, 0.01, 0.01, 0.05, 0.2)
 LOST_HOURS = 0.02
 TEXTS = ("uniform", "geometric", "zipf")
 FALSE_ALARMS = 0.25
+FOLLOWED = 130
+"""Days that a model with a fault is followed."""
 SITUATION = Situation(config=ModelConfig())
 
 Grains = NDArray[np.int64]
@@ -128,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for rows in (50, 5000):
             delays = [
                 next((day - 40 for day, _ in episodes(model) if day > 40), inf)
-                for model in models(rows, 70, options.runs, seed, fault)
+                for model in models(rows, FOLLOWED, options.runs, seed, fault)
             ]
             found = sum(delay < inf for delay in delays)
             median, most = np.quantile(delays, [0.5, 0.95], method="inverted_cdf")
@@ -153,20 +166,20 @@ def models(
 def episodes(features: Sequence[Feature]) -> list[tuple[int, str]]:
     """Day of the end of the window with which each alert fires, and its finding."""
     rule, state = DataQualityRule().bound(SITUATION.config), AlertState()
+    tracks: Tracks = {}
     references = [(feature.summary(0, REFERENCE), feature.sizes()) for feature in features]
     days = len(features[0].missing) // HOURS
     found = []
     for end in range(REFERENCE + 1, days + 1):
         results = [
-            (number, result)
+            (number, result, reference, current)
             for number, (feature, (reference, sizes)) in enumerate(
                 zip(features, references, strict=True)
             )
-            for result in share_results(
-                reference, sizes, feature.summary(max(end - WINDOW, 0), end), None
-            )
+            for current in (feature.summary(max(end - WINDOW, 0), end),)
+            for result in share_results(reference, sizes, current, None)
         ]
-        judged = rule.judge(_window(end, results), SITUATION)
+        tracks, judged = rule.judge_next(_window(end, results), SITUATION, tracks)
         state, change = next_state(
             state, judged, is_long_enough=rule.is_long_enough, step_ms=DAY_MS
         )
@@ -175,8 +188,10 @@ def episodes(features: Sequence[Feature]) -> list[tuple[int, str]]:
     return found
 
 
-def _window(end: int, results: Sequence[tuple[int, DriftResult]]) -> DriftWindow:
-    after = adjusted([result for _, result in results])
+def _window(
+    end: int, results: Sequence[tuple[int, DriftResult, FeatureSummary, FeatureSummary]]
+) -> DriftWindow:
+    after = adjusted([result for _, result, _, _ in results])
     return DriftWindow(
         model_name="simulated",
         model_version="1",
@@ -185,9 +200,36 @@ def _window(end: int, results: Sequence[tuple[int, DriftResult]]) -> DriftWindow
         window_start_ms=(end - WINDOW) * DAY_MS,
         window_end_ms=end * DAY_MS,
         shifts=tuple(
-            Shift(f"feature:f{number}", result.method, now.level, result.statistic, result.p_value)
-            for (number, result), now in zip(results, after, strict=True)
+            _shift(number, reference, current, result, now.level)
+            for (number, result, reference, current), now in zip(results, after, strict=True)
         ),
+    )
+
+
+def _shift(
+    number: int,
+    reference: FeatureSummary,
+    current: FeatureSummary,
+    result: DriftResult,
+    level: str,
+) -> Shift:
+    """A result as the rule reads it; `level` is the one after the adjustment."""
+    before, now = {
+        MISSING: (missing_rows(reference), missing_rows(current)),
+        KIND: (other_kind(reference, reference), other_kind(reference, current)),
+        UNSEEN: (usually_unseen(reference), unseen_texts(reference, current)),
+    }[result.method]
+    return Shift(
+        f"feature:f{number}",
+        result.method,
+        level,
+        result.statistic,
+        result.p_value,
+        now.share if now else None,
+        before.share if before else None,
+        result.n_current,
+        result.n_reference,
+        result.n_effective,
     )
 
 

@@ -80,9 +80,9 @@ def test_the_part_of_data_quality_is_spent_over_windows_features_and_segments() 
     rule = {"type": "data_quality", "for": 1, "segment": "plan=*", "false_alarms": 0.5}
     settings = ModelConfig(rules=(rule,), segments=("plan",), default_rules=False)
     stage, state = Decide(Config(defaults=settings)), MemoryState()
-    # 365.25 windows a year, two features: 0.5 / 730.5 = 0.000684 for one segment, and half of it
-    # for each of two.
-    alone, of_two = 0.5 / 730.5, 0.25 / 730.5
+    # 365.25 windows a year, and a seventh as many whose rows are gathered:
+    # 417.4. With two features 0.5 / 834.9 = 0.000599 for one segment, half of it for each of two.
+    alone, of_two = 0.5 / 730.5 / (8 / 7), 0.25 / 730.5 / (8 / 7)
 
     def fired(day: int, p_values: dict[str, float]) -> dict[str, Any]:
         drifts = [each for name, p in p_values.items() for each in records(name, day, p)]
