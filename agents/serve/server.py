@@ -150,7 +150,9 @@ def _listen(host: str, port: int) -> socket.socket:
             f" elsewhere through an SSH tunnel: ssh -L {port}:127.0.0.1:{port} THIS-MACHINE"
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # Only where the protocol is named does asyncio send head and body at once (TCP_NODELAY); else
+    # an answer takes 40 ms more (measured).
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
