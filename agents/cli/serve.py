@@ -37,10 +37,11 @@ from driftline.agents.cli.output import WrongInput, example
     help="Port to listen on; 0 takes a free one.",
 )
 def serve(out: Path, broker: str | None, config: Path | None, host: str, port: int) -> None:
-    """Serve the results of an output folder, or of a live broker, until Ctrl-C.
+    """Serve the page and the results of an output folder, or of a live broker, until Ctrl-C.
 
-    The API is below /api, its reference at /schema/openapi.json and in docs/api.md. Results that
-    come while it runs are served within seconds. It goes on while the broker is away.
+    Open the address in a browser. The API is below /api, its reference at /schema/openapi.json
+    and in docs/api.md. Results that come while it runs are served within seconds. It goes on while
+    the broker is away.
     """
     from driftline.agents.read_model.index import UnusableIndex
     from driftline.agents.read_model.read_model import open_broker, open_folder

@@ -24,6 +24,7 @@ from driftline.agents.serve.events import EventStreams
 from driftline.agents.serve.follower import Follower
 from driftline.agents.serve.guard import LOOPBACK, Guard, is_loopback
 from driftline.agents.serve.kept_rows import OverviewRows
+from driftline.agents.serve.page_files import PageFiles
 from driftline.agents.serve.view import Server
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.times import EpochMs
@@ -105,7 +106,9 @@ def _serve(
         started_at_ms=EpochMs(time.time_ns() // 1_000_000),
         listeners=streams.__len__,
     )
-    app = build_app(server, streams, partial(Guard, hosts={host, *LOOPBACK}, port=port))
+    app = build_app(
+        server, streams, partial(Guard, hosts={host, *LOOPBACK}, port=port), PageFiles()
+    )
     running = _Uvicorn(
         uvicorn.Config(
             app,
