@@ -23,7 +23,7 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do \
 	    printf '  make %-16s %s\n' "$$name" "$$text"; done
 
-demo: $(VENV)/.demo $(if $(BROKER),$(VENV)/.kafka) ## watch a model through a year of real flights (about a minute after set-up); BROKER=1: through Kafka
+demo: $(VENV)/.demo $(if $(BROKER),$(VENV)/.kafka) ## watch a model through a year of real flights, then open the page on it (about a minute after set-up); BROKER=1: through Kafka
 	$(BIN)/driftline demo $(if $(BROKER),--kafka) $(ARGS)
 
 kafka: $(VENV)/.kafka ## a real Kafka on this machine (needs Java 17 and Maven); ends with: .venv/bin/driftline dev-broker down
@@ -61,7 +61,7 @@ chaos: $(VENV)/.dev ## kill workers and broker again and again, then count every
 lock: ## renew the lock files (needs uv; everybody else needs only pip)
 	$(COMPILE) requirements/build.in -o requirements/build.txt
 	$(COMPILE) pyproject.toml --extra dev -c requirements/build.txt -o requirements/dev.txt
-	$(COMPILE) pyproject.toml --extra demo -c requirements/dev.txt -o requirements/demo.txt
+	$(COMPILE) pyproject.toml --extra demo --extra serve -c requirements/dev.txt -o requirements/demo.txt
 	$(COMPILE) pyproject.toml --extra kafka --extra redis -c requirements/dev.txt -o requirements/kafka.txt
 
 clean: ## forget .venv and what the tools left behind

@@ -75,6 +75,10 @@ def test_the_wheel_holds_every_module_once_and_what_is_read_at_run_time(wheel: P
     }
     assert modules | {"driftline/__init__.py", "driftline/py.typed"} <= set(held)
     assert "driftline/agents/devbroker/pom.xml" in held
+    page = ROOT / "agents/serve/page"
+    files = {f"driftline/{path.relative_to(ROOT).as_posix()}" for path in page.rglob("*.*")}
+    assert len(files) > 30
+    assert files <= set(held)
 
 
 def test_a_wheel_built_from_the_source_archive_is_the_same(wheel: Path, tmp_path: Path) -> None:

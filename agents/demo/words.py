@@ -270,6 +270,7 @@ def _output(summary: Summary) -> Iterator[str]:
         f"{folder} holds figures, drift, alerts, recommendations and the registry, one JSON record "
         "per line. To explore it:"
     )
+    yield f"  driftline serve --out {folder}"
     yield f"  driftline performance summary --out {folder} --window 1d --maturity all"
     yield f"  driftline alerts list --all --out {folder}"
     yield f"  driftline registry history --out {folder}"

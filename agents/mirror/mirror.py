@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FORMAT: Final = "1"
 """Layout of the keys; a mirror of another one is made anew."""
-MOST_WRITES: Final = 500
+MOST_WRITES: Final = 100
 """Writes of one call of the script: Redis does nothing else meanwhile."""
 _KEYS_AT_ONCE: Final = 1_000
 _ATTEMPTS: Final = 10

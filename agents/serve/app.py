@@ -25,6 +25,7 @@ from driftline.agents.serve.answers.answer import Problem
 from driftline.agents.serve.events import EventStreams, events_handler
 from driftline.agents.serve.guard import Application, Guard
 from driftline.agents.serve.openapi import EpochMsSchema, operation_of
+from driftline.agents.serve.page_files import PageFiles
 from driftline.agents.serve.question import read_question
 from driftline.agents.serve.route import Query, Route, Unanswerable, shown
 from driftline.agents.serve.route_table import ROUTES
@@ -43,7 +44,10 @@ API: Final = "/api"
 
 
 def build_app(
-    server: Server, streams: EventStreams, guard: Callable[[Application], Guard]
+    server: Server,
+    streams: EventStreams,
+    guard: Callable[[Application], Guard],
+    page: PageFiles,
 ) -> Application:
     """The application, behind its guard.
 
@@ -55,6 +59,8 @@ def build_app(
         The open event streams.
     guard
         Puts the guard in front of an application.
+    page
+        Files of the page.
     """
     readers = ThreadPoolExecutor(READERS, thread_name_prefix="driftline-reader")
 
@@ -73,6 +79,7 @@ def build_app(
         route_handlers=[
             *(_handler(route, server, readers) for route in ROUTES),
             events_handler(f"{API}/events", streams),
+            *page.handlers(),
         ],
         exception_handlers={
             Unanswerable: _unanswerable,

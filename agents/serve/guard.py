@@ -132,7 +132,14 @@ class Guard:
         origin = headers.get(b"origin")
         site = headers.get(b"sec-fetch-site")
         same = {f"http://{name}".encode() for name in self._names}
-        if (origin is not None and origin.lower() not in same) or site == b"cross-site":
+        # A link elsewhere, such as one in a notification, opens the page; the site that has it sees
+        # nothing of the answer.
+        is_link = (headers.get(b"sec-fetch-mode"), headers.get(b"sec-fetch-dest")) == (
+            b"navigate",
+            b"document",
+        )
+        is_foreign = site == b"cross-site" and not is_link
+        if (origin is not None and origin.lower() not in same) or is_foreign:
             return _problem(
                 HTTPStatus.FORBIDDEN,
                 needed="a request of this server's own page, or of no page",

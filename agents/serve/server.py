@@ -24,6 +24,7 @@ from driftline.agents.serve.events import EventStreams
 from driftline.agents.serve.follower import Follower
 from driftline.agents.serve.guard import LOOPBACK, Guard, is_loopback
 from driftline.agents.serve.kept_rows import OverviewRows
+from driftline.agents.serve.page_files import PageFiles
 from driftline.agents.serve.view import Server
 from driftline.schemas.errors import DriftlineError
 from driftline.schemas.times import EpochMs
@@ -105,7 +106,9 @@ def _serve(
         started_at_ms=EpochMs(time.time_ns() // 1_000_000),
         listeners=streams.__len__,
     )
-    app = build_app(server, streams, partial(Guard, hosts={host, *LOOPBACK}, port=port))
+    app = build_app(
+        server, streams, partial(Guard, hosts={host, *LOOPBACK}, port=port), PageFiles()
+    )
     running = _Uvicorn(
         uvicorn.Config(
             app,
@@ -150,7 +153,9 @@ def _listen(host: str, port: int) -> socket.socket:
             f" elsewhere through an SSH tunnel: ssh -L {port}:127.0.0.1:{port} THIS-MACHINE"
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # Only where the protocol is named does asyncio send head and body at once (TCP_NODELAY); else
+    # an answer takes 40 ms more (measured).
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))

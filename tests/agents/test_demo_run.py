@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
 import driftline.agents.demo.run
 from driftline.agents.demo import run_demo
-from tests.agents.terminal import printed_on_a_terminal
+from tests.agents.terminal import ROOT, printed_on_a_terminal
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +37,51 @@ def test_demo_on_the_sample_prints_a_summary(
 
 def test_summary_on_a_narrow_terminal_is_wrapped_between_words(tmp_path: Path) -> None:
     printed = printed_on_a_terminal(
-        ["demo", "--sample", "--out", str(tmp_path / "out")], {"TERM": "xterm", "COLUMNS": "60"}
+        ["demo", "--sample", "--no-page", "--out", str(tmp_path / "out")],
+        {"TERM": "xterm", "COLUMNS": "60"},
     )
     summary = printed[printed.index("What happened to churn 1.4.2") :].split("\nOutput")[0]
     lines = [line.rstrip("\r") for line in summary.split("\n")]
     sentences = [line for line in lines if "  " not in line.strip()]  # the others are table rows
     assert len(sentences) > 10
     assert max(map(len, sentences)) <= 60
+
+
+def test_on_a_terminal_the_page_is_served_until_ctrl_c(tmp_path: Path) -> None:
+    reader, writer = os.openpty()
+    errors = tmp_path / "errors"
+    with errors.open("wb") as stderr:
+        demo = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "driftline.agents.cli"),
+                *("demo", "--sample", "--out", str(tmp_path / "out")),
+            ],
+            stdin=writer,
+            stdout=writer,
+            stderr=stderr,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"},
+        )
+    os.close(writer)
+    try:
+        printed, address = b"", None
+        while address is None:
+            printed += os.read(reader, 65_536)
+            address = re.search(rb"The page: (http://127\.0\.0\.1:\d+) ", printed)
+        url = address[1].decode()
+        with urlopen(url) as page:
+            assert b"<!doctype html>" in page.read(200).lower()
+        with urlopen(f"{url}/api/models") as answer:
+            versions = json.load(answer)["versions"]
+        assert [(each["model_name"], each["model_version"]) for each in versions] == [
+            ("churn", "1.4.2")
+        ]
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(timeout=60) == 0
+        assert "Traceback" not in errors.read_text()
+    finally:
+        demo.kill()
+        demo.wait()
+        os.close(reader)
 
 
 def test_json_option_prints_one_document_on_standard_output(

@@ -33,6 +33,8 @@ CONFIRM_S: Final = 1.0
 """How often it is said that the mirror is complete; an emptied mirror is noticed then."""
 AUDIT_S: Final = 30.0
 """How often all keys are compared with what was written."""
+AUDIT_PAUSE: Final = 50
+"""Least pause after such a comparison, as a multiple of the time that it took."""
 _AGAIN_S: Final = 0.5
 _LONGEST_AGAIN_S: Final = 10.0
 _WAIT_S: Final = 0.1
@@ -101,7 +103,7 @@ class Mirroring:
         topics, documents = self._begin()
         with closing(topics):
             seconds = min(self._connection.settings.commit_interval_ms / 1000, LONGEST_READ_S)
-            confirmed_s, audited_s = -CONFIRM_S, self._clock()
+            confirmed_s, audit_s = -CONFIRM_S, self._clock() + self._audit_s
             while not is_abandoned():
                 batches = topics.read(seconds)
                 WRITES.inc(self._mirror.write(batches))
@@ -115,9 +117,10 @@ class Mirroring:
                     raise NotAccepted("the mirror was emptied, or another worker writes to it")
                 confirmed_s = now_s
                 self._well()
-                if now_s >= audited_s + self._audit_s:
+                if now_s >= audit_s:
                     self._audit(topics, documents)
-                    audited_s = self._clock()
+                    ended_s = self._clock()
+                    audit_s = ended_s + max(self._audit_s, AUDIT_PAUSE * (ended_s - now_s))
 
     def _begin(self) -> tuple[MirroredTopics, Documents]:
         """Go on with the mirror as it is, or make it anew."""

@@ -116,7 +116,10 @@ class Recommendations(Answer):
     ----------
     recommendations
         The newest record of each, as on the topic `recommendations`.
+    opened_at_ms
+        When each was made, in the same order.
     """
 
     recommendations: list[Recommendation]
+    opened_at_ms: list[EpochMs]
     page: Page

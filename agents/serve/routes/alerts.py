@@ -40,7 +40,7 @@ from driftline.agents.serve.what_to_do import what_to_do
 from driftline.schemas.actions import Action
 from driftline.schemas.alert_commands import AlertEvent
 from driftline.schemas.results import Alert, Recommendation
-from driftline.schemas.times import parse_duration
+from driftline.schemas.times import EpochMs, parse_duration
 from driftline.schemas.topics import ACTIONS, ALERT_EVENTS, RECOMMENDATIONS
 from driftline.streams.decide.judgement import SEVERITIES
 from driftline.streams.decide.metric_info import known_metrics
@@ -185,7 +185,12 @@ def recommendations(view: View, query: RecommendationsQuery) -> Recommendations:
         if query.status in (None, each.status)
     ]
     page, place = one_page(found, query, lambda each: each.recommendation_id)
-    return Recommendations(recommendations=page, page=place)
+    opened = opened_ms(view.reads, query.model, query.version)
+    return Recommendations(
+        recommendations=page,
+        opened_at_ms=[opened[each.recommendation_id] for each in page],
+        page=place,
+    )
 
 
 def recommendations_at(
@@ -193,17 +198,28 @@ def recommendations_at(
 ) -> list[Recommendation]:
     """The newest record of each recommendation up to a time, the newest recommendation first."""
     newest: dict[str, Recommendation] = {}
-    first_ms: dict[str, int] = {}
     for each in reads.records.all(
         RECOMMENDATIONS, Recommendation, model_name=model_name, model_version=model_version
     ):
         if at_ms is None or each.at_ms <= at_ms:
             newest[each.recommendation_id] = each
-            first_ms.setdefault(each.recommendation_id, each.at_ms)
+    opened = opened_ms(reads, model_name, model_version)
     return sorted(
         newest.values(),
-        key=lambda each: (-first_ms[each.recommendation_id], each.recommendation_id),
+        key=lambda each: (-opened[each.recommendation_id], each.recommendation_id),
     )
+
+
+def opened_ms(
+    reads: Reads, model_name: str | None, model_version: str | None
+) -> dict[str, EpochMs]:
+    """By recommendation, the time of its first record."""
+    found: dict[str, EpochMs] = {}
+    for each in reads.records.all(
+        RECOMMENDATIONS, Recommendation, model_name=model_name, model_version=model_version
+    ):
+        found.setdefault(each.recommendation_id, each.at_ms)
+    return found
 
 
 def _of_model(view: View, model: str | None, version: str | None, at: int | None) -> Episodes:

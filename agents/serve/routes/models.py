@@ -148,6 +148,11 @@ def _lane(
         maturities=sorted({each.maturity for each in series if each.maturity}, key=rung_order),
         segments=sorted({each.segment for each in series}, key=lambda name: (name != ALL, name)),
         metrics=sorted({name for record in newest for name in record.metrics}),
+        has_scores=bool(
+            view.reads.figures.series_with_histograms(
+                SeriesFilter(model_name=query.model, model_version=version, lane=lane)
+            )
+        ),
         judged_window=window,
         judged_maturity=maturity,
         judged_metric=metric,

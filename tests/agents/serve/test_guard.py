@@ -113,6 +113,22 @@ def test_only_its_own_page_may_ask(guard: Guard, name: str, value: str, status: 
 
 
 @pytest.mark.parametrize(
+    ("mode", "place", "status"),
+    [
+        ("navigate", "document", 200),  # a link in a notification
+        ("navigate", "iframe", 403),
+        ("no-cors", "script", 403),
+        ("cors", "empty", 403),
+    ],
+)
+def test_another_site_may_lead_to_the_page_and_nothing_else(
+    guard: Guard, mode: str, place: str, status: int
+) -> None:
+    headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": place}
+    assert asked(guard, *headers.items())[0] == status
+
+
+@pytest.mark.parametrize(
     ("headers", "status"),
     [
         ([("Content-Length", "5")], 413),
