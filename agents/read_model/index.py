@@ -84,7 +84,7 @@ class UnusableIndex(DriftlineError):
 
 
 class Index:
-    """One index. Each thread has its own connection.
+    """One index. Each thread that writes has its own connection; those of readers are shared out.
 
     Parameters
     ----------
@@ -101,6 +101,7 @@ class Index:
         self.path = path
         self._local = threading.local()
         self._opened: list[sqlite3.Connection] = []
+        self._free: list[sqlite3.Connection] = []
         self._guard = threading.Lock()
         with self._reporting():
             connection = self.connection()
@@ -112,20 +113,48 @@ class Index:
                 _create_anew(connection)
 
     def connection(self) -> sqlite3.Connection:
-        """The connection of this thread."""
+        """The connection of this thread, to write."""
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            # Other threads only close it, after the last use.
-            connection = sqlite3.connect(
-                self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
-            )
-            # The index is a copy: after a power failure it may lack the last transactions.
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute("PRAGMA temp_store = MEMORY")
-            connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-            self._local.connection = connection
-            with self._guard:
-                self._opened.append(connection)
+            connection = self._local.connection = self._open(f"{self.path}")
+        return connection
+
+    def reserve(self, readers: int) -> None:
+        """Open the connections of so many readers at once: they read on after the file was moved or
+        deleted.
+
+        Raises
+        ------
+        UnusableIndex
+            If the file is not there, or no index.
+        """
+        with self._reporting():
+            opened = [self._open_to_read() for _ in range(readers)]
+        with self._guard:
+            self._free += opened
+
+    def _open_to_read(self) -> sqlite3.Connection:
+        # A file that is gone is an error: an empty one in its place would be no index.
+        connection = self._open(f"{self.path.resolve().as_uri()}?mode=rw")
+        # Only now SQLite opens the file.
+        generation(connection)
+        return connection
+
+    def _open(self, name: str) -> sqlite3.Connection:
+        # One thread at a time uses it.
+        connection = sqlite3.connect(
+            name,
+            timeout=BUSY_S,
+            isolation_level=None,
+            check_same_thread=False,
+            uri=name.startswith("file:"),
+        )
+        with self._guard:
+            self._opened.append(connection)
+        # The index is a copy: after a power failure it may lack the last transactions.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         return connection
 
     @contextmanager
@@ -152,12 +181,17 @@ class Index:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection whose queries all see the same state."""
-        connection = self.connection()
+        with self._guard:
+            connection = self._free.pop() if self._free else None
+        if connection is None:
+            connection = self._open_to_read()
         connection.execute("BEGIN")
         try:
             yield connection
         finally:
             connection.execute("COMMIT")
+            with self._guard:
+                self._free.append(connection)
 
     def changed_by_others(self) -> bool:
         """Whether another connection has changed the index since the last call of this thread."""
@@ -166,11 +200,12 @@ class Index:
         return bool(before != version)
 
     def close(self) -> None:
-        """Close the connections of all threads."""
+        """Close all connections."""
         with self._guard:
             for connection in self._opened:
                 connection.close()
             self._opened.clear()
+            self._free.clear()
         self._local = threading.local()
 
     @contextmanager

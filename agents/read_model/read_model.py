@@ -108,6 +108,16 @@ class ReadModel:
         """
         return self._index.changed_by_others()
 
+    def reserve(self, readers: int) -> None:
+        """Let so many readers side by side read on where the index is moved or deleted.
+
+        Raises
+        ------
+        UnusableIndex
+            If the index is gone already.
+        """
+        self._index.reserve(readers)
+
     @property
     def index_path(self) -> Path:
         """The file of the index."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -21,8 +22,10 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from driftline.agents.inprocess.run_identity import program_version
+from driftline.agents.read_model.index import UnusableIndex
 from driftline.agents.serve.answers.answer import Problem
 from driftline.agents.serve.events import EventStreams, events_handler
+from driftline.agents.serve.follower import READERS
 from driftline.agents.serve.guard import Application, Guard
 from driftline.agents.serve.openapi import EpochMsSchema, operation_of
 from driftline.agents.serve.page_files import PageFiles
@@ -36,8 +39,6 @@ from driftline.schemas.results import encode
 
 log = logging.getLogger(__name__)
 
-READERS: Final = 4
-"""Threads that read the index; each keeps a connection with up to 32 MiB of its pages."""
 JSON: Final = "application/json"
 CSV: Final = "text/csv"
 API: Final = "/api"
@@ -84,6 +85,8 @@ def build_app(
         exception_handlers={
             Unanswerable: _unanswerable,
             HTTPException: _http_problem,
+            sqlite3.Error: _unreadable,
+            UnusableIndex: _unreadable,
             Exception: _fault,
         },
         lifespan=[lifespan],
@@ -198,6 +201,16 @@ def _http_problem(request: Request[Any, Any, Any], error: HTTPException) -> Resp
             remedy="/schema/openapi.json lists those of the API",
         )
     return problem(status, needed="a request that can be read", got=path, remedy="correct it")
+
+
+def _unreadable(_: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    log.warning("the index cannot be read: %s", error)
+    return problem(
+        503,
+        needed="an index that can be read",
+        got=inert(str(error)),
+        remedy="ask again in some seconds: it is opened anew once the source is there",
+    )
 
 
 def _fault(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:

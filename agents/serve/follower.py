@@ -23,6 +23,8 @@ from driftline.schemas.times import EpochMs
 
 log = logging.getLogger(__name__)
 
+READERS: Final = 4
+"""Threads that answer; the connection of each keeps up to 32 MiB of the pages of the index."""
 LEAST_PAUSE_S: Final = 1.0
 MOST_PAUSE_S: Final = 4.0
 LOOK_MS: Final = 10_000
@@ -36,6 +38,8 @@ class Lease:
 
     def __init__(self, model: ReadModel) -> None:
         self.model = model
+        # The threads that answer, and the one that follows.
+        model.reserve(READERS + 1)
         self._guard = threading.Lock()
         self._readers = 0
         self._is_replaced = False

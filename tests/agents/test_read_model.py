@@ -216,6 +216,29 @@ def test_several_threads_and_indexes_of_one_file_add_everything_once(folder: Pat
     model.close()
 
 
+def test_reserved_readers_read_on_after_the_folder_was_moved_and_no_other_makes_a_file(
+    folder: Path, tmp_path: Path
+) -> None:
+    with_readers = open_folder(folder)
+    with_readers.reserve(2)
+    wanted = SeriesFilter(model_name="churn")
+    with with_readers.reading() as reads:
+        before = reads.figures.series(wanted)
+    folder.rename(tmp_path / "moved")
+    (tmp_path / "moved" / INDEX_FILE).unlink()
+    folder.mkdir()
+    with with_readers.reading() as reads:
+        assert reads.figures.series(wanted) == before != []
+        with with_readers.reading() as others:
+            assert others.figures.series(wanted) == before
+            with pytest.raises(sqlite3.OperationalError), with_readers.reading():
+                pass
+    assert list(folder.iterdir()) == []
+    with pytest.raises(UnusableIndex, match="make room, or delete it"):
+        with_readers.reserve(1)
+    with_readers.close()
+
+
 def test_the_newest_window_of_each_series(model: ReadModel) -> None:
     expected_ends: dict[Any, int] = {}
     for record in structs(METRICS):

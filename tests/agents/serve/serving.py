@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,10 +53,14 @@ class Api:
     ) -> Answered:
         """The response to a question; `text` stands in place of the parameters as it is."""
         query = urlencode(parameters or {}, doseq=True) if text is None else text
-        response = self.pool.request(
-            method, f"{self.url}{path}?{query}", headers=headers, redirect=False, retries=False
-        )
-        return Answered(response.status, response.headers, response.data)
+        while True:
+            response = self.pool.request(
+                method, f"{self.url}{path}?{query}", headers=headers, redirect=False, retries=False
+            )
+            if response.status != 429:
+                return Answered(response.status, response.headers, response.data)
+            # A fast machine asks more often than the server allows.
+            time.sleep(float(response.headers["retry-after"]))
 
     def get(self, path: str, **parameters: Value) -> Any:
         """The JSON of a route that answers."""
