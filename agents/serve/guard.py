@@ -28,9 +28,11 @@ LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 METHODS: Final = ("GET", "HEAD")
 LONGEST_ADDRESS: Final = 32_768
 """Bytes of a path with its parameters."""
-MOST_PER_SECOND: Final = 50.0
-"""Requests of one client: a page asks for about ten at once."""
-BURST: Final = 400.0
+MOST_PER_SECOND: Final = 200.0
+"""Requests of one client: a page asks for about twenty at once, and all who look at it through one
+tunnel are one client.
+"""
+BURST: Final = 1_000.0
 STALLED_S: Final = 30.0
 """How long a reader may take nothing."""
 _CLIENTS: Final = 1_024

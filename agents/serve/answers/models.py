@@ -59,8 +59,8 @@ class LaneSeries(Answer):
         "all" first.
     metrics
         Names of the metrics of the newest window.
-    has_scores
-        Whether there are score histograms.
+    scored_segments
+        Those with score histograms, "all" first; empty where predictions carry no scores.
     judged_window, judged_maturity, judged_metric
         What routes use where a question leaves it out; null where there is none.
     first_ms, last_ms
@@ -73,7 +73,7 @@ class LaneSeries(Answer):
     maturities: list[str]
     segments: list[str]
     metrics: list[str]
-    has_scores: bool
+    scored_segments: list[str]
     judged_window: str | None
     judged_maturity: str | None
     judged_metric: str | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from driftline.agents.model_status import judged
@@ -146,10 +146,11 @@ def _lane(
         windows=[order[-1] for order, _ in windows],
         kinds=[kind for _, kind in windows],
         maturities=sorted({each.maturity for each in series if each.maturity}, key=rung_order),
-        segments=sorted({each.segment for each in series}, key=lambda name: (name != ALL, name)),
+        segments=_in_order(each.segment for each in series),
         metrics=sorted({name for record in newest for name in record.metrics}),
-        has_scores=bool(
-            view.reads.figures.series_with_histograms(
+        scored_segments=_in_order(
+            each.segment
+            for each in view.reads.figures.series_with_histograms(
                 SeriesFilter(model_name=query.model, model_version=version, lane=lane)
             )
         ),
@@ -159,6 +160,10 @@ def _lane(
         first_ms=EpochMs(min(first for first, _ in spans)) if spans else None,
         last_ms=EpochMs(max(last for _, last in spans)) if spans else None,
     )
+
+
+def _in_order(segments: Iterable[str]) -> list[str]:
+    return sorted(set(segments), key=lambda name: (name != ALL, name))
 
 
 def _judged(view: View, query: ModelQuery, version: str) -> tuple[str, str | None, str] | None:

@@ -22,12 +22,19 @@ const said = async (answer) => {
   }
 };
 
-const fetched = async (address) => {
+const TRIES = 3;
+
+const fetched = async (address, tries = TRIES) => {
   let answer;
   try {
     answer = await fetch(address, { headers: { accept: "application/json" } });
   } catch {
     throw new Refused(0, "the server did not answer");
+  }
+  // Asked too often, by this page or by others of the same client: wait as long as the server says.
+  if (answer.status === 429 && tries > 1) {
+    await new Promise((done) => setTimeout(done, 1000 * Number(answer.headers.get("retry-after") ?? 1)));
+    return fetched(address, tries - 1);
   }
   if (!answer.ok) throw new Refused(answer.status, await said(answer));
   return answer.json();

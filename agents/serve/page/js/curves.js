@@ -3,7 +3,7 @@ import { get } from "./api.js";
 import { graphic, h, s, widthOf } from "./dom.js";
 import { figuresTable } from "./figures_table.js";
 import * as f from "./format.js";
-import { chosen, scoresOf } from "./model_choices.js";
+import { chosen, hasScores, NO_SCORES, scoresOf } from "./model_choices.js";
 import { panel } from "./panel.js";
 import { nothing } from "./states.js";
 
@@ -22,10 +22,10 @@ export const curvesPanel = ({ name, version, about }) => {
   const made = panel({ id: "curves", title: "Ranking and calibration", height: 300, uses: ["segment", "maturity", "rows", "lane"],
     load: async () => {
       const facts = await about(), now = chosen(facts);
-      return now?.lane.has_scores ? get("/scores", scoresOf(facts, now)) : null;
+      return hasScores(now) ? get("/scores", scoresOf(facts, now)) : null;
     },
     draw: (answer) => {
-      if (!answer?.roc_fpr.length) return nothing("No curves", answer?.null_reason ?? "Predictions of this version carry no score, or none has its truth yet.");
+      if (!answer?.roc_fpr.length) return nothing("No curves", answer?.null_reason ?? NO_SCORES);
       const room = widthOf(made.node, 280) - (innerWidth > 760 ? 48 : 32), side = Math.max(220, Math.min(340, innerWidth > 760 ? Math.floor((room - 64) / 3) : room));
       const { calibration, positive_label: positive } = answer;
       return [h("p.small.quiet", `${f.windowName(f.ms(answer.window_start), f.ms(answer.window_end))} at ${answer.series.maturity}: ${f.count(answer.n)} outcomes with a score`),

@@ -30,6 +30,10 @@ export const seriesOf = (about, choice) => ({
 /** The question for the chosen metric over the chosen range. */
 export const overTime = (about, choice) => ({ ...seriesOf(about, choice), metric: choice.metric, since: choice.range === "all" ? null : choice.range, points: 400 });
 
+/** Whether there are scores of the chosen segment. */
+export const hasScores = (choice) => Boolean(choice?.lane.scored_segments.includes(choice.segment));
+export const NO_SCORES = "Scores are kept of predictions that carry one and have their truth; for all rows together, not for each segment.";
+
 const DAYS = 28;
 /** The question for the scores of the last four weeks, added up. */
 export const scoresOf = (about, choice) => ({

@@ -5,7 +5,7 @@ import { choice, graphic, h, put, s, widthOf } from "./dom.js";
 import { figuresTable } from "./figures_table.js";
 import * as f from "./format.js";
 import { twoByTwo } from "./matrix.js";
-import { chosen, scoresOf } from "./model_choices.js";
+import { chosen, hasScores, NO_SCORES, scoresOf } from "./model_choices.js";
 import { panel } from "./panel.js";
 import { nothing } from "./states.js";
 
@@ -33,11 +33,10 @@ export const thresholdPanel = ({ name, version, about }) => {
   const made = panel({ id: "threshold", title: "Threshold", tools: h("span.small.quiet", "Trying changes nothing"), height: 420, uses: ["segment", "maturity", "rows", "lane"],
     load: async () => {
       const facts = await about(), now = chosen(facts);
-      if (!now?.lane.has_scores) return null;
-      return get("/scores", scoresOf(facts, now));
+      return hasScores(now) ? get("/scores", scoresOf(facts, now)) : null;
     },
     draw: (answer) => {
-      if (!answer) return nothing("No scores", "Predictions of this version carry none, or none has its truth yet.");
+      if (!answer) return nothing("No scores", NO_SCORES);
       const table = answer.at_threshold;
       if (!table || !table.threshold.length) return nothing("No threshold to try", answer.null_reason ?? "There are no labelled rows with a score yet.");
       const wanted = Number(query().get("threshold") ?? NaN);
