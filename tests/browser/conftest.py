@@ -37,9 +37,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The Chromium of the system, without a window."""
+    """The Chromium of the system, without a window. It ends with its module: while it is there, an
+    event loop runs in this thread, and tests of other modules could not run their own.
+    """
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         without_browser(f"no browser: none of {', '.join(BROWSERS)} is installed")
